@@ -1,0 +1,89 @@
+"""Any batch that a loader may yield, brought to the one form that modules work on."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from eac_lightning.errors import DataError
+from eac_lightning.types import Batch
+
+_TUPLE_KEYS = ("image", "label", "index")
+
+
+def unpack_batch(batch: Any, num_classes: int) -> Batch:
+    """Return the batch as a dict with float RGB images.
+
+    Args:
+        batch: A dict (see :class:`~eac_lightning.types.Batch`), ``(image, label)`` or ``(image, label, index)``.
+        num_classes: K; labels on the CPU are checked to lie in [0, K). Those on an accelerator are not, because
+            that would make every step wait; a trainer checks them before they travel.
+
+    Raises:
+        DataError: If the batch has another form, or a label lies outside the classes.
+    """
+    if isinstance(batch, Mapping):
+        fields = dict(batch)
+    elif isinstance(batch, Sequence) and 2 <= len(batch) <= 3:
+        fields = dict(zip(_TUPLE_KEYS, batch, strict=False))
+    else:
+        raise DataError(
+            "Expected a batch as a dict with image and label, as (image, label) or as (image, label, index), but got "
+            f"{_describe(batch)}. Let your dataset return one of these."
+        )
+    if not isinstance(fields.get("image"), Tensor) or not isinstance(fields.get("label"), Tensor):
+        raise DataError(
+            f"Expected the batch's image and label to be tensors, but got {_describe(batch)}. "
+            "Let your dataset return one of the documented forms."
+        )
+    fields["image"] = to_float_rgb(fields["image"])
+    check_labels(fields["label"], num_classes)
+    return cast(Batch, fields)
+
+
+def to_float_rgb(image: Tensor) -> Tensor:
+    """Return (N, 3, H, W) float images: uint8 divided by 255, grey repeated, float left as it is.
+
+    Raises:
+        DataError: If the images are not (N, 1 or 3, H, W), or of an integer type other than uint8.
+    """
+    if image.ndim != 4 or image.shape[1] not in (1, 3):
+        raise DataError(
+            f"Expected images of shape (N, 3, H, W) or (N, 1, H, W), but got {tuple(image.shape)}. "
+            "Add a batch dimension, and put the channels first."
+        )
+    if image.dtype == torch.uint8:
+        image = image.to(torch.get_default_dtype()) / 255
+    elif not image.is_floating_point():
+        raise DataError(f"Expected uint8 or float images, but got {image.dtype}. Convert them to one of the two.")
+    return image.expand(-1, 3, -1, -1)
+
+
+def check_labels(label: Tensor, num_classes: int) -> None:
+    """Refuse labels on the CPU that lie outside the classes, which metrics would silently miscount.
+
+    Raises:
+        DataError: If a label is below 0 or not below ``num_classes``, or labels are not (N,) integers.
+    """
+    if label.ndim != 1 or label.is_floating_point():
+        raise DataError(
+            f"Expected labels of shape (N,) and an integer type, but got {tuple(label.shape)} of {label.dtype}. "
+            "Soft labels go into the batch as soft_label, beside label."
+        )
+    if label.device.type == "cpu" and label.numel():
+        low, high = (int(bound) for bound in label.aminmax())
+        if low < 0 or high >= num_classes:
+            found = low if low < 0 else high
+            raise DataError(
+                f"Expected labels from 0 to {num_classes - 1} ({num_classes} classes), but found {found}. "
+                "Number the classes from 0, or give the module the number of classes that the data has."
+            )
+
+
+def _describe(batch: Any) -> str:
+    if isinstance(batch, Mapping):
+        return "a dict with " + ", ".join(f"{key} ({type(value).__name__})" for key, value in batch.items())
+    if isinstance(batch, Sequence) and not isinstance(batch, str):
+        return f"{type(batch).__name__} of {len(batch)} ({', '.join(type(item).__name__ for item in batch)})"
+    return type(batch).__name__

@@ -1,0 +1,134 @@
+"""Class activation maps of pictures on disk, drawn with the module of a checkpoint."""
+
+import warnings
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from eac_lightning.callbacks._pictures import write_png
+from eac_lightning.data.decoding import decode_image, resize_square
+from eac_lightning.data.emotions import matching_classes
+from eac_lightning.errors import ConfigurationError, DataError
+from eac_lightning.explain import check_method, explain
+from eac_lightning.modules import load_module
+from eac_lightning.modules.base import FERModule
+from eac_lightning.types import UNKNOWN_LABEL
+from eac_lightning.visualization import CAMSample, cam_panel
+
+SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+"""What a picture's name ends in, where a folder is searched; a file named by itself may end in anything."""
+
+ROWS = 16
+"""Faces on a sheet; more of them make several sheets."""
+
+
+def draw_cams(checkpoint: Path, images: Sequence[Path], out: Path, method: str = "cam") -> list[Path]:
+    """Draw a panel for each picture, ``<name>_cam.png``, and for several pictures a ``cam_sheet.png`` of all.
+
+    Each picture is taken as one face and resized to the size that the module was trained on. Where its folder
+    has the name of a class, that is its given label. Pictures that cannot be read are named in a warning, and
+    the others are drawn.
+
+    Args:
+        checkpoint: A checkpoint of a :class:`~eac_lightning.modules.base.FERModule`.
+        images: Pictures, and folders that are searched for pictures, subfolders included.
+        out: The folder to write to; made if it is not there.
+        method: ``cam``, ``grad_cam`` or ``layer_cam``.
+
+    Returns:
+        What was written: the panels in the order of the pictures, then the sheets.
+
+    Raises:
+        CheckpointError: If the checkpoint is none.
+        ConfigurationError: If the method is unknown or cannot be had, or the module takes normalised images.
+        DataError: If there is no picture, or none that can be read.
+    """
+    module = load_module(checkpoint)
+    check_method(module, method)
+    if not module.hparams["normalize"]:
+        raise ConfigurationError(
+            f"{checkpoint} was trained with normalize=False: how its images were normalised is known to its "
+            "DataModule alone. Draw its maps with CAMCallback and trainer.predict(module, datamodule)."
+        )
+    samples: list[CAMSample] = []
+    written: list[Path] = []
+    for path, face in _decode(find_pictures(images)):
+        given = torch.tensor([_label_of_folder(path, module.class_names)])
+        (sample,) = explain(module, _to_input(face, module), given, method=method)
+        samples.append(replace(sample, name=path.name))
+        written.append(_free_name(out, path, written))
+        write_png(written[-1], cam_panel(samples[-1:], module.class_names))
+    sheets = (
+        [samples[start : start + ROWS] for start in range(0, len(samples), ROWS)] if len(samples) > 1 else []
+    )
+    for number, rows in enumerate(sheets, start=1):
+        written.append(out / ("cam_sheet.png" if len(sheets) == 1 else f"cam_sheet_{number:02d}.png"))
+        write_png(written[-1], cam_panel(rows, module.class_names))
+    return written
+
+
+def find_pictures(images: Iterable[Path]) -> list[Path]:
+    """Return the pictures that files and folders name, folders searched in the order of names.
+
+    Raises:
+        DataError: If something is not there, or there is no picture at all.
+    """
+    found: list[Path] = []
+    named = [Path(image) for image in images]
+    for path in named:
+        if path.is_dir():
+            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
+        elif path.exists():
+            found.append(path)
+        else:
+            raise DataError(f"Expected a picture or a folder of pictures at {path}, but there is nothing.")
+    if not found:
+        where = ", ".join(str(path) for path in named) or "an empty list"
+        raise DataError(
+            f"Found no picture in {where}. Name pictures ({', '.join(sorted(SUFFIXES))}) or their folder."
+        )
+    return found
+
+
+def _decode(paths: Sequence[Path]) -> Iterable[tuple[Path, NDArray[np.uint8]]]:
+    """Yield the pictures that can be read, and say at the end which cannot."""
+    broken: list[str] = []
+    for path in paths:
+        try:
+            yield path, decode_image(path)
+        except DataError as error:
+            broken.append(f"{path}: {error}")
+    if not broken:
+        return
+    message = f"{len(broken)} of {len(paths)} pictures could not be read:\n  " + "\n  ".join(broken)
+    if len(broken) == len(paths):
+        raise DataError(message)
+    warnings.warn(message, stacklevel=3)
+
+
+def _to_input(face: NDArray[np.uint8], module: FERModule) -> Tensor:
+    """Return the picture as the module takes it: (1, 3, H, W), of the module's size where it has one."""
+    if module.image_size is not None:
+        face = resize_square(face, module.image_size)
+    rgb = face if face.ndim == 3 else np.repeat(face[..., None], 3, axis=2)
+    return torch.from_numpy(rgb.copy()).permute(2, 0, 1)[None] / 255
+
+
+def _label_of_folder(path: Path, class_names: Sequence[str]) -> int:
+    matches = matching_classes(path.resolve().parent.name, class_names)
+    return matches[0] if matches else UNKNOWN_LABEL
+
+
+def _free_name(out: Path, picture: Path, taken: Sequence[Path]) -> Path:
+    """Return ``<name>_cam.png``, numbered where pictures of several folders share a name."""
+    path = out / f"{picture.stem}_cam.png"
+    number = 2
+    while path in taken:
+        path = out / f"{picture.stem}_{number}_cam.png"
+        number += 1
+    return path

@@ -1,0 +1,100 @@
+"""The command ``eac``. Nothing here imports torch: help and light commands must answer at once."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+from eac_lightning import __version__
+from eac_lightning.errors import EACError
+
+TRAINING_COMMANDS = {
+    "fit": "train a recipe's module on its data",
+    "validate": "figures of a checkpoint on the validation split",
+    "test": "figures of a checkpoint on the test split",
+    "predict": "a checkpoint's probabilities for every face",
+    "compare": "train a recipe's module beside plain cross-entropy: same data, noise draw and start",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code: 0, 1 after an error of ours, 2 for a wrong command line."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    # A person's own modules lie where they work, and a console script does not look there by itself.
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        if arguments and arguments[0] in TRAINING_COMMANDS:
+            training = import_module("eac_lightning.cli.training")
+            return int(training.run(arguments))
+        parsed = build_parser().parse_args(arguments)
+        return int(import_module(f"eac_lightning.cli.{parsed.module}").run(parsed) or 0)
+    except EACError as error:
+        from rich.console import Console
+        from rich.text import Text
+
+        Console(stderr=True).print(Text("Error: ", style="bold red").append(str(error), style="not bold default"))
+        return 1
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of every command; those that train only show their names here."""
+    parser = argparse.ArgumentParser(
+        prog="eac",
+        description="Facial expression recognition that withstands wrong labels.",
+        epilog="`eac fit -c quickstart` trains on synthetic faces; `eac recipes` lists what else there is.",
+    )
+    parser.add_argument("--version", action="version", version=f"eac-lightning {__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for name, text in TRAINING_COMMANDS.items():
+        commands.add_parser(name, help=f"{text} (-c RECIPE [-c OVERLAY] [--data.root DIR] [--any.option value])")
+    _add_recipes(commands.add_parser("recipes", help="list the bundled recipes, or print one"))
+    _add_data(commands.add_parser("data", help="what is in a folder: layout, classes, splits, broken files, duplicates"))
+    _add_noise(commands.add_parser("noise", help="write a noisy label file that can be shared and replayed"))
+    _add_synth(commands.add_parser("synth", help="write a data set of synthetic faces with known labels"))
+    _add_cam(commands.add_parser("cam", help="draw class activation maps of pictures"))
+    commands.add_parser("doctor", help="versions, devices, known bad combinations").set_defaults(module="doctor")
+    return parser
+
+
+def _add_recipes(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("name", nargs="?", help="the recipe to print")
+    parser.set_defaults(module="list_recipes")
+
+
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("root", type=Path, help="the data set's folder, or its table")
+    parser.add_argument("--layout", default="auto", help="folder, table, fer2013, ferplus, rafdb, or auto")
+    parser.add_argument("--classes", nargs="+", help="which classes, in which order")
+    parser.add_argument("--seed", type=int, default=0, help="of the split where the data brings none (default: 0)")
+
+
+def _add_data(parser: argparse.ArgumentParser) -> None:
+    _add_layout(parser)
+    parser.set_defaults(module="inspect_data")
+
+
+def _add_noise(parser: argparse.ArgumentParser) -> None:
+    _add_layout(parser)
+    parser.add_argument("--rate", type=float, required=True, help="share of the training labels to change, 0 to 1")
+    parser.add_argument("--kind", default="symmetric", choices=("symmetric", "pair"), help="default: symmetric")
+    parser.add_argument("--exact", action="store_true", help="change exactly that share (symmetric only)")
+    parser.add_argument("--out", type=Path, default=Path("noise.csv"), help="the file to write (default: noise.csv)")
+    parser.set_defaults(module="write_noise")
+
+
+def _add_synth(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, help="the folder to make")
+    parser.add_argument("--count", type=int, default=2000, help="number of faces (default: 2000)")
+    parser.add_argument("--size", type=int, default=64, help="side in pixels, 48 to 512 (default: 64)")
+    parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: 0)")
+    parser.add_argument("--classes", nargs="+", help="which expressions (default: all eight)")
+    parser.set_defaults(module="write_synthetic")
+
+
+def _add_cam(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="last.ckpt or best.ckpt of a run")
+    parser.add_argument("images", type=Path, nargs="+", help="pictures of faces, or folders of them")
+    parser.add_argument("--out", type=Path, default=Path("cams"), help="folder of the panels (default: cams)")
+    parser.add_argument("--method", default="cam", help="cam, or grad_cam, layer_cam (extra `cam`)")
+    parser.set_defaults(module="draw_cam")

@@ -1,0 +1,86 @@
+"""``eac compare``: a recipe's module beside plain cross-entropy, on one data set, noise draw and start."""
+
+import json
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from eac_lightning.callbacks.report import LAST_EPOCHS, RESULTS, write_json
+from eac_lightning.cli.training import EACCLI, train
+from eac_lightning.errors import ConfigurationError
+
+BASELINE = "eac_lightning.ClassificationModule"
+SUMMARY = "summary.json"
+COLUMNS = {
+    "best": "overall\nbest",
+    "last5": f"overall\nlast {LAST_EPOCHS}",
+    "mean_class_last5": f"mean-class\nlast {LAST_EPOCHS}",
+    "memorized": "wrong labels\nmemorised",
+}
+
+
+class ComparedCLI(EACCLI):
+    """A fit whose run folder is named after its method, inside that of the recipe."""
+
+    def before_instantiate_classes(self) -> None:
+        """Move the run into ``default_root_dir/METHOD``."""
+        config = self.config[self.subcommand]
+        self.method = method_name(config["model"]["class_path"])
+        self.compared_folder = Path(config["trainer"]["default_root_dir"])
+        config["trainer"]["default_root_dir"] = str(self.compared_folder / self.method)
+        super().before_instantiate_classes()
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Train both, write ``summary.json`` and print the table; return 2 if the command line is wrong.
+
+    Raises:
+        ConfigurationError: If the recipe is plain cross-entropy itself.
+    """
+    results: dict[str, dict[str, float]] = {}
+    folder = Path()
+    for swap in (["--model", BASELINE], []):
+        cli = train(["fit", *arguments, *swap], ComparedCLI)
+        if cli is None:
+            return 2
+        if cli.method in results:
+            raise ConfigurationError(
+                "Expected a recipe of another method than plain cross-entropy to compare it with, but this one is "
+                "ClassificationModule. Name a recipe such as eac_mobilefacenet, or add --model EACModule."
+            )
+        folder = cli.compared_folder
+        results[cli.method] = read_summary(folder / cli.method / RESULTS)
+    write_json(folder / SUMMARY, results)
+    console = Console()
+    console.print(comparison_table(results))
+    for path in (*(folder / method for method in results), folder / SUMMARY):
+        console.print(str(path), highlight=False, soft_wrap=True)
+    return 0
+
+
+def method_name(class_path: str) -> str:
+    """Return a method's short name: ``EACModule`` is ``eac``, ``ClassificationModule`` ``cross_entropy``."""
+    name = class_path.rpartition(".")[2].removesuffix("Module")
+    snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
+    return "cross_entropy" if snake == "classification" else snake
+
+
+def read_summary(path: Path) -> dict[str, float]:
+    """Return a finished run's figures for ``summary.json``: accuracies in [0, 1], and seconds."""
+    fit: dict[str, Any] = json.loads(path.read_text())["fit"]
+    return {key: fit[key] for key in (*COLUMNS, "seconds") if key in fit}
+
+
+def comparison_table(results: dict[str, dict[str, float]]) -> Table:
+    """Return the table that a comparison ends with; figures in per cent."""
+    table = Table("method", title="Accuracy on the validation faces", title_justify="left")
+    for heading in (*COLUMNS.values(), "seconds"):
+        table.add_column(heading, justify="right")
+    for method, figures in results.items():
+        cells = [f"{100 * figures[key]:.1f} %" if key in figures else "—" for key in COLUMNS]
+        table.add_row(method, *cells, f"{figures['seconds']:.0f}")
+    return table

@@ -1,0 +1,183 @@
+"""``eac fit|validate|test|predict``: LightningCLI, with bundled recipes by name and a run folder."""
+
+import argparse
+import importlib
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import jsonargparse
+from rich.console import Console
+from rich.logging import RichHandler
+from rich.text import Text
+
+import eac_lightning
+from eac_lightning._lightning import callbacks, loggers, utilities
+from eac_lightning._lightning import cli as lightning_cli
+from eac_lightning.callbacks.report import RESULTS
+from eac_lightning.cli.explain import explain
+from eac_lightning.errors import ConfigurationError
+from eac_lightning.recipes import find_recipe
+
+
+CLI = TypeVar("CLI", bound="EACCLI")
+
+
+class EACCLI(lightning_cli.LightningCLI):  # type: ignore[misc, name-defined]
+    """LightningCLI whose runs keep everything in one folder, ``--trainer.default_root_dir``."""
+
+    def __init__(self, arguments: Sequence[str]) -> None:
+        for name in eac_lightning.__all__:  # short class names (`--model EACModule`) are those imported
+            getattr(eac_lightning, name)
+        super().__init__(
+            seed_everything_default=0,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={"prog": "eac", "exit_on_error": False},
+            load_from_checkpoint_support=False,
+            args=list(arguments),
+        )
+
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        """Make EAC on a folder of faces what runs when no recipe says otherwise."""
+        parser.set_defaults(
+            {
+                "model": {"class_path": "eac_lightning.EACModule"},
+                "trainer.default_root_dir": "runs/latest",
+                "trainer.log_every_n_steps": 10,
+            }
+        )
+
+    def _parse_ckpt_path(self) -> None:
+        """Keep the recipe's module as it is; :meth:`before_instantiate_classes` reads the checkpoint."""
+
+    def before_instantiate_classes(self) -> None:
+        """Settle the run folder and the checkpoint before anything is built."""
+        config = self.config[self.subcommand]
+        if config.get("weights_only") is None:
+            config["weights_only"] = True
+        folder = Path(config["trainer"]["default_root_dir"])
+        if self.subcommand == "fit":
+            if not config["trainer"]["fast_dev_run"] and utilities.rank_zero_only.rank == 0:
+                _keep_earlier_run(folder, config.get("ckpt_path"))
+            return
+        self.save_config_callback = None
+        config["ckpt_path"] = _checkpoint_of(folder, config.get("ckpt_path"))
+        # The checkpoint holds the trained weights: what they began from must not be needed again.
+        if "weights" in config["model"].get("init_args", {}):
+            config["model"]["init_args"]["weights"] = None
+
+    def after_instantiate_classes(self) -> None:
+        """Say what an optimizer from the command line replaces."""
+        if self.config[self.subcommand].get("optimizer"):
+            logging.getLogger("eac_lightning").warning(
+                "--optimizer replaces the module's configure_optimizers: its lr, weight_decay and lr_decay are not "
+                "used. Give --optimizer.lr, and --lr_scheduler if the rate shall decay."
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Add the logger and the two checkpoints of a run folder."""
+        trainer = self.config_init[self.subcommand]["trainer"]
+        folder = trainer["default_root_dir"]
+        added: list[Any] = []
+        if self.subcommand == "fit":
+            if trainer["logger"] is None:
+                kwargs["logger"] = loggers.CSVLogger(folder, name="", version="")
+            added = [] if trainer["fast_dev_run"] else run_folder_checkpoints(folder)
+        elif trainer["logger"] is None:
+            kwargs["logger"] = False  # a new metrics.csv would replace that of the fit
+        if trainer["enable_progress_bar"] is not False:
+            added.append(callbacks.RichProgressBar(leave=False))
+        return super().instantiate_trainer(**kwargs, callbacks=[*(trainer["callbacks"] or []), *added])
+
+
+def run_folder_checkpoints(folder: str | Path) -> list[Any]:
+    """Return the callbacks that keep ``last.ckpt`` (every epoch) and ``best.ckpt`` (validation accuracy)."""
+    common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
+    return [
+        callbacks.ModelCheckpoint(filename="last", **common),
+        callbacks.ModelCheckpoint(filename="best", monitor="val/accuracy", mode="max", **common),
+    ]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one training command; a wrong command line is explained in a few lines and gives 2.
+
+    Raises:
+        EACError: What the run itself raises.
+    """
+    logging.getLogger("eac_lightning").setLevel(logging.INFO)
+    if not logging.getLogger("eac_lightning").handlers:
+        logging.getLogger("eac_lightning").addHandler(RichHandler(show_path=False, show_time=False))
+    prepared = prepare_arguments(arguments)
+    if prepared[0] == "compare":
+        compare = importlib.import_module("eac_lightning.cli.compare")
+        return int(compare.run(prepared[1:]))
+    return 0 if train(prepared, EACCLI) else 2
+
+
+def train(arguments: Sequence[str], cli_class: type[CLI]) -> CLI | None:
+    """Run LightningCLI on prepared arguments; return None where they are wrong, which is explained."""
+    # LightningCLI warns when it is given arguments beside those of the process: they are the same ones.
+    sys.argv = sys.argv[:1]
+    try:
+        return cli_class(arguments)
+    except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
+        text = Text("Error: ", style="bold red").append(explain(str(error)), style="not bold default")
+        Console(stderr=True).print(text)
+        return None
+
+
+def prepare_arguments(arguments: Sequence[str]) -> list[str]:
+    """Turn recipe names into paths, and import what ``--import MODULE`` names.
+
+    Raises:
+        ConfigurationError: If a recipe is unknown, or a module cannot be imported.
+    """
+    prepared: list[str] = []
+    rest = iter(arguments)
+    for argument in rest:
+        option, equals, value = argument.partition("=")
+        if option in ("-c", "--config"):
+            prepared += ["--config", str(find_recipe(value if equals else next(rest, "")))]
+        elif option == "--import":
+            _import(value if equals else next(rest, ""))
+        else:
+            prepared.append(argument)
+    return prepared
+
+
+def _import(name: str) -> None:
+    try:
+        importlib.import_module(name)
+    except ImportError as error:
+        raise ConfigurationError(
+            f"--import {name!r}: {error}. Expected a Python module in the working directory or installed."
+        ) from error
+
+
+def _keep_earlier_run(folder: Path, checkpoint: str | None) -> None:
+    """Move an earlier run out of the way, unless this one goes on from it: nothing is ever overwritten."""
+    going_on = checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve()
+    if going_on or not (folder / "last.ckpt").exists():
+        return
+    number = next(n for n in range(1, 10**6) if not folder.with_name(f"{folder.name}-{n}").exists())
+    kept = folder.rename(folder.with_name(f"{folder.name}-{number}"))
+    state = "finished" if (kept / RESULTS).exists() else f"unfinished (go on: --ckpt_path {kept / 'last.ckpt'})"
+    logging.getLogger("eac_lightning").info("%s held a run, %s; it is now %s", folder, state, kept)
+
+
+def _checkpoint_of(folder: Path, checkpoint: str | None) -> str:
+    """Return the checkpoint to evaluate: the one asked for, else the last one of the recipe's run folder."""
+    path = Path(checkpoint) if checkpoint not in (None, "last", "best") else folder / f"{checkpoint or 'last'}.ckpt"
+    if not path.is_file():
+        raise ConfigurationError(
+            f"Expected a trained checkpoint at {path}, but there is none. Run `eac fit` with the same recipe first, or "
+            "name one with --ckpt_path."
+        )
+    if checkpoint is None:
+        logging.getLogger("eac_lightning").info("using %s (--ckpt_path takes another)", path)
+    return str(path)
+
+

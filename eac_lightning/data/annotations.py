@@ -1,0 +1,164 @@
+"""What is known of a data set before any picture is decoded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eac_lightning.data.emotions import choose_classes
+from eac_lightning.data.layouts import LAYOUTS, VOTES, Options, Rows, choose_layout
+from eac_lightning.data.splits import assign_splits, check_fractions
+from eac_lightning.errors import ConfigurationError, DataError, unknown_name
+
+ON_BAD_IMAGE = ("error", "skip")
+SHOWN = 20
+"""How many lines of a list are shown before the rest is only counted."""
+
+
+@dataclass(frozen=True)
+class Annotations:
+    """What is known of a data set before any picture is decoded.
+
+    Attributes:
+        table: N rows, whose index 0..N-1 is the stable sample id. Columns: ``path`` (relative to ``root``, or
+            ``"fer2013.csv:123"``, file and line, where pixels stand in a table), ``label`` (int64, the given
+            label in [0, K)), ``clean_label`` (int64, -1 where unknown), ``split`` ("train", "val", "test"),
+            ``subject`` and ``group`` ("" where unknown).
+        class_names: The K classes.
+        layout: The layout that was read.
+        root: The folder that paths are relative to.
+        images: (N, H, W) or (N, H, W, 3) uint8 where the layout holds pixels instead of files.
+        soft_labels: (N, K) float32, each row a distribution, where several people voted.
+        notes: What was chosen, assumed, left out and counted, in sentences for the user.
+        left_out: (path, reason) of every picture that ``on_bad_image="skip"`` left out.
+    """
+
+    table: pd.DataFrame
+    class_names: tuple[str, ...]
+    layout: str
+    root: Path
+    images: NDArray[np.uint8] | None = None
+    soft_labels: NDArray[np.float32] | None = None
+    notes: tuple[str, ...] = ()
+    left_out: tuple[tuple[str, str], ...] = ()
+
+
+def read_annotations(
+    root: str | Path,
+    layout: str = "auto",
+    *,
+    classes: Sequence[str] | None = None,
+    columns: Mapping[str, str] | None = None,
+    votes: str = "majority",
+    val_fraction: float = 0.1,
+    test_fraction: float = 0.1,
+    seed: int = 0,
+    on_bad_image: str = "error",
+) -> Annotations:
+    """Read the labels and splits of a data set on disk.
+
+    Args:
+        root: The data set's folder, or the table itself.
+        layout: One of ``LAYOUTS``, or "auto", which recognises it and says in the notes why.
+        classes: Subset and order of the classes, in any spelling; rows of others are left out and counted.
+        columns: For the table layout: column names by role (path, label, split, clean_label, subject, group).
+        votes: For FER+: "majority", "plurality", "above_half" or "soft"; see ``ferplus.label_votes``.
+        val_fraction: Share in [0, 1) that is split off for validation where the data bring none.
+        test_fraction: Share in [0, 1) that is split off for testing where the data bring no split at all.
+        seed: Seed of those splits.
+        on_bad_image: "error" raises at missing files and malformed rows of pixels; "skip" leaves them out.
+
+    Raises:
+        ConfigurationError: An argument asks for something that cannot be.
+        DataError: The data set is not what its layout should be.
+    """
+    check_fractions(val_fraction, test_fraction)
+    if votes not in VOTES:
+        raise unknown_name("votes", votes, VOTES)
+    if on_bad_image not in ON_BAD_IMAGE:
+        raise unknown_name("on_bad_image", on_bad_image, ON_BAD_IMAGE)
+    root = Path(root).expanduser()
+    options = Options(None if classes is None else tuple(map(str, classes)), dict(columns or {}), votes)
+    name, reason = choose_layout(root, layout, options)
+    if columns and name != "table":
+        raise ConfigurationError(
+            f"columns name the columns of a table, but the layout of {root} is {name!r}."
+        )
+    rows, class_names = _select_classes(LAYOUTS[name].read(root, options), options.classes)
+    rows, left_out = _leave_out_bad(rows, on_bad_image)
+    if rows.table.empty:
+        raise DataError(f"No labelled picture is left in {root}. " + " ".join(rows.notes))
+    table, split_notes = assign_splits(rows.table, val_fraction, test_fraction, seed)
+    _check_classes(table, class_names, root)
+    notes = (f"Layout {name}: {reason}.", *rows.notes, *split_notes)
+    return Annotations(table, class_names, name, rows.root, rows.images, rows.soft_labels, notes, left_out)
+
+
+def _select_classes(rows: Rows, wanted: Sequence[str] | None) -> tuple[Rows, tuple[str, ...]]:
+    """Translate a reader's own classes into the chosen ones and leave out the rows of others."""
+    names, index = choose_classes(rows.class_names, wanted)
+    notes = list(rows.notes)
+    merged = [
+        old for old, new in zip(rows.class_names, index, strict=True) if (index == new).sum() > 1 and new >= 0
+    ]
+    if merged:
+        notes.append(f"Spellings of one class were joined: {', '.join(merged)}.")
+    label = rows.table["label"].to_numpy()
+    clean = rows.table["clean_label"].to_numpy()
+    # The appended -1 is what an unknown clean label, itself -1, looks up.
+    new_clean = np.append(index, -1)[clean]
+    table = rows.table.assign(label=index[label], clean_label=new_clean)
+    keep = table["label"].to_numpy() >= 0
+    if not keep.all():
+        counts = np.bincount(label[~keep], minlength=len(index))
+        listed = ", ".join(f"{rows.class_names[code]} {counts[code]}" for code in np.flatnonzero(counts))
+        notes.append(f"Left out {int((~keep).sum())} rows of classes that were not asked for: {listed}.")
+    outside = int((keep & (clean >= 0) & (new_clean < 0)).sum())
+    if outside:
+        notes.append(f"{outside} clean labels are of classes that were left out, and count as unknown.")
+    soft = rows.soft_labels
+    if soft is not None:
+        soft = soft @ (index[:, None] == np.arange(len(names))).astype(np.float32)
+        soft = soft / np.maximum(soft.sum(1, keepdims=True), np.finfo(np.float32).tiny)
+    return replace(rows, table=table, soft_labels=soft, notes=tuple(notes)).take(keep), names
+
+
+def _leave_out_bad(rows: Rows, on_bad_image: str) -> tuple[Rows, tuple[tuple[str, str], ...]]:
+    """Raise at, or leave out, pictures that are missing or malformed."""
+    paths = rows.table["path"]
+    bad = list(rows.table["bad"])
+    if rows.check_files:
+        bad = ["" if (rows.root / path).is_file() else "no such file" for path in paths]
+    left_out = tuple((path, reason) for path, reason in zip(paths, bad, strict=True) if reason)
+    if left_out and on_bad_image == "error":
+        listed = "".join(f"\n  {path}: {reason}" for path, reason in left_out[:SHOWN])
+        more = f"\n  … and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
+        raise DataError(
+            f"Expected {len(paths)} readable pictures in {rows.root}, but {len(left_out)} are missing or "
+            f"malformed:{listed}{more}\nCorrect them, or leave them out with on_bad_image='skip'."
+        )
+    notes = rows.notes
+    if left_out:
+        notes = (*notes, f"Left out {len(left_out)} pictures that are missing or malformed.")
+    kept = rows.take(np.array([not reason for reason in bad], dtype=bool))
+    return replace(kept, table=kept.table.drop(columns="bad"), notes=notes), left_out
+
+
+def _check_classes(table: pd.DataFrame, class_names: tuple[str, ...], root: Path) -> None:
+    """Refuse a single class, and classes that cannot be learned because train has none of them."""
+    if len(class_names) < 2:
+        raise DataError(
+            f"Expected at least two classes in {root}, but found only {class_names[0]!r}. Of folders, give "
+            "the one right above the classes, or above train and test."
+        )
+    counts = np.bincount(table.loc[table["split"] == "train", "label"], minlength=len(class_names))
+    missing = [name for name, count in zip(class_names, counts, strict=True) if not count]
+    if missing:
+        present = [name for name in class_names if name not in missing]
+        raise DataError(
+            f"Expected every class in the training split of {root}, but it has no {', '.join(missing)}. "
+            f"Add pictures, or leave the class out with classes={present}."
+        )

@@ -1,0 +1,308 @@
+"""Any folder of faces with labels, as batches for training and evaluation."""
+
+import logging
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+from torch.utils.data import DataLoader, SequentialSampler
+
+from eac_lightning._lightning import L, check_same_namespace
+from eac_lightning.batch import to_float_rgb
+from eac_lightning.data.annotations import Annotations, read_annotations
+from eac_lightning.data.dataset import BatchLoader, FaceDataset, identity
+from eac_lightning.data.label_changes import change_labels, stratified_subset
+from eac_lightning.data.samplers import DistributedBatches
+from eac_lightning.data.store import BAD_IMAGE_POLICIES, CACHES, ImageStore, report_bad_images
+from eac_lightning.data.transforms import augmentation
+from eac_lightning.errors import ConfigurationError, DataError, unknown_name
+from eac_lightning.labels.noise import LabelNoise
+from eac_lightning.seeding import default_seed, derive_seed, seeded
+from eac_lightning.types import UNKNOWN_LABEL, Batch
+
+SAMPLERS = ("shuffle", "balanced")
+SUBSETS = ("train", "val", "test", "predict")
+_STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
+
+logger = logging.getLogger("eac_lightning")
+
+
+class FERDataModule(L.LightningDataModule):
+    """Faces and labels of any data set that ``read_annotations`` reads.
+
+    Labels are corrected by ``label_overrides`` first; then ``noise`` is drawn for the training split alone,
+    and what it started from becomes the clean label. Validation and testing judge by the clean label wherever
+    it is known. Prediction runs over every picture of every split, in the order of the table, with its given
+    label.
+
+    Args:
+        root: The data set's folder, or its table.
+        layout: ``"folder"``, ``"table"``, ``"fer2013"``, ``"ferplus"``, ``"rafdb"`` …, or ``"auto"``.
+        classes: Subset and order of the classes.
+        image_size: Side of the pictures that the network sees.
+        batch_size: Faces per batch and process.
+        num_workers: Processes that load; the store needs none.
+        val_fraction: Share of the training split to validate on where the data bring no validation split.
+            With 0 and a test split, that is used, as papers do.
+        test_fraction: Share to test on where the data bring no split at all.
+        augment: ``"none"``, ``"flip"`` or ``"standard"``, see ``augmentation``.
+        noise: Wrong labels to train on, such as ``SymmetricNoise(0.3)``.
+        label_overrides: A corrections table, see ``apply_overrides``.
+        sampler: ``"shuffle"``, or ``"balanced"``: every class equally often.
+        cache: Where decoded pictures are kept: ``"ram"``, ``"disk"`` or ``"auto"``.
+        on_bad_image: ``"error"`` lists the pictures that cannot be read; ``"skip"`` leaves them out.
+        seed: Seed of splits, noise, orders and augmentation; that of ``seed_everything``, else 0, if None.
+        columns: For tables: column name by role (path, label, split, clean_label, subject, group).
+        votes: For FER+: ``"majority"``, ``"above_half"`` or ``"soft"``.
+        store_size: Side at which pictures are kept, if not ``image_size``.
+        subset: Train on that many faces only, drawn by seed with the classes in proportion. Their labels are
+            those that they have without it.
+
+    Raises:
+        ConfigurationError: If an option has a value that it cannot have.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        layout: str = "auto",
+        classes: list[str] | None = None,
+        image_size: int = 224,
+        batch_size: int = 32,
+        num_workers: int = 0,
+        val_fraction: float = 0.1,
+        test_fraction: float = 0.1,
+        augment: str = "none",
+        noise: LabelNoise | None = None,
+        label_overrides: str | None = None,
+        sampler: str = "shuffle",
+        cache: str = "auto",
+        on_bad_image: str = "error",
+        seed: int | None = None,
+        columns: dict[str, str] | None = None,
+        votes: str = "majority",
+        store_size: int | None = None,
+        subset: int | None = None,
+    ) -> None:
+        super().__init__()
+        _check_choice("sampler", sampler, SAMPLERS)
+        _check_choice("cache", cache, CACHES)
+        _check_choice("on_bad_image", on_bad_image, BAD_IMAGE_POLICIES)
+        sizes = {
+            "image_size": image_size,
+            "batch_size": batch_size,
+            "store_size": store_size,
+            "subset": subset,
+        }
+        for name, value in sizes.items():
+            if value is not None and value < 1:
+                raise ConfigurationError(f"{name} must be at least 1, but is {value}.")
+        self.root = Path(root)
+        self.layout = layout
+        self.classes = classes
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.val_fraction = val_fraction
+        self.test_fraction = test_fraction
+        self.augmentation = augmentation(augment)
+        self.noise = noise
+        self.label_overrides = label_overrides
+        self.sampler = sampler
+        self.cache = cache
+        self.on_bad_image = on_bad_image
+        self.seed = seed
+        self.columns = columns
+        self.votes = votes
+        self.store_size = store_size or image_size
+        self.subset = subset
+        # A smaller last batch in evaluation may leave some processes without one.
+        self.allow_zero_length_dataloader_with_multiple_devices = True
+        self._annotations: Annotations | None = None
+        self._datasets: dict[str, FaceDataset] = {}
+        self._said = False
+
+    @property
+    def annotations(self) -> Annotations:
+        """What is known of every picture, labels as training is given them; read when first asked for."""
+        if self._annotations is None:
+            read = read_annotations(
+                self.root,
+                self.layout,
+                classes=self.classes,
+                columns=self.columns,
+                votes=self.votes,
+                val_fraction=self.val_fraction,
+                test_fraction=self.test_fraction,
+                seed=self._seed,
+                on_bad_image=self.on_bad_image,
+            )
+            self._annotations = change_labels(read, self.label_overrides, self.noise, self._seed)
+        return self._annotations
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The K classes, in the order of the labels."""
+        return self.annotations.class_names
+
+    @property
+    def num_classes(self) -> int:
+        """K."""
+        return len(self.class_names)
+
+    @property
+    def _seed(self) -> int:
+        return default_seed() if self.seed is None else self.seed
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read labels and pictures of the splits that ``stage`` needs.
+
+        Raises:
+            DataError: If the data are not what they should be; lists every picture that cannot be read.
+        """
+        if self.trainer is not None:
+            check_same_namespace(self.trainer)
+        if not self._said and (self.trainer is None or self.trainer.is_global_zero):
+            logger.info(self.summary())
+            self._said = True
+        # A split that is missing may not be needed: Lightning asks for it if it is.
+        splits = [split for split in _STAGES.get(stage or "", SUBSETS[:3]) if len(self._rows(split))]
+        self._read(splits)
+
+    def dataset(self, split: str) -> FaceDataset:
+        """Return the faces of ``"train"``, ``"val"``, ``"test"``, or of all of them for ``"predict"``.
+
+        Raises:
+            DataError: If the data have no such split, or pictures cannot be read.
+        """
+        _check_choice("split", split, SUBSETS)
+        self._read([split])
+        return self._datasets[self._source(split)]
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """Return batches of the training split in the order of ``sampler``."""
+        return self._loader("train", self.sampler)
+
+    def val_dataloader(self) -> DataLoader[Batch]:
+        """Return batches of the validation split; of the test split where ``val_fraction=0`` says so."""
+        return self._loader("val", "sequential")
+
+    def test_dataloader(self) -> DataLoader[Batch]:
+        """Return batches of the test split."""
+        return self._loader("test", "sequential")
+
+    def predict_dataloader(self) -> DataLoader[Batch]:
+        """Return batches of every picture, in the order of the table."""
+        return self._loader("predict", "sequential")
+
+    def on_after_batch_transfer(self, batch: Batch, dataloader_idx: int) -> Batch:
+        """Bring the pictures to float RGB of ``image_size`` on the device; augment them in training."""
+        del dataloader_idx
+        image = to_float_rgb(batch["image"])
+        if self.store_size != self.image_size:
+            image = interpolate(image, (self.image_size, self.image_size), mode="bilinear", antialias=True)
+        trainer = self.trainer
+        if self.augmentation is not None and trainer is not None and trainer.training:
+            where = (trainer.current_epoch, trainer.fit_loop.epoch_loop.batch_idx, trainer.global_rank)
+            with seeded(derive_seed(self._seed, "augment", *where), image.device):
+                image = self.augmentation(image)
+        return cast(Batch, {**batch, "image": image})
+
+    def summary(self) -> str:
+        """Return in a few lines what was read, assumed, left out and changed."""
+        annotations = self.annotations
+        table = annotations.table
+        lines = [f"Data in {self.root}: {len(table)} faces, {self.num_classes} classes.", *annotations.notes]
+        for split in SUBSETS[:3]:
+            counts = np.bincount(table["label"].to_numpy()[self._rows(split)], minlength=self.num_classes)
+            if counts.any():
+                each = ", ".join(f"{name} {n}" for name, n in zip(self.class_names, counts, strict=True))
+                used = f" (of {(table['split'] == split).sum()})" if split == "train" and self.subset else ""
+                lines.append(f"{split}: {counts.sum()}{used} ({each}).")
+        return "\n  ".join(lines)
+
+    def _source(self, split: str) -> str:
+        """Return the split whose faces serve as ``split``."""
+        to_test = (
+            split == "val" and self.val_fraction == 0 and not (self.annotations.table["split"] == "val").any()
+        )
+        return "test" if to_test else split
+
+    def _rows(self, split: str) -> NDArray[np.int64]:
+        table = self.annotations.table
+        if split == "predict":
+            return np.arange(len(table))
+        rows = np.flatnonzero(table["split"] == self._source(split))
+        if split == "train" and self.subset is not None:
+            train = table.iloc[rows]
+            truth = train["clean_label"].where(train["clean_label"] != UNKNOWN_LABEL, train["label"])
+            rows = rows[stratified_subset(truth.to_numpy(), self.subset, self._seed)]
+        return rows
+
+    def _read(self, splits: list[str]) -> None:
+        """Decode the pictures of these splits, so that one error lists all that are bad."""
+        missing = {
+            source: self._rows(source) for source in map(self._source, splits) if source not in self._datasets
+        }
+        for split, rows in missing.items():
+            if not len(rows):
+                found = ", ".join(sorted(set(self.annotations.table["split"])))
+                raise DataError(
+                    f"The data in {self.root} have no {split} split, only {found}. Add one, or let a share "
+                    f"be split off with {split}_fraction where the data bring no splits of their own."
+                )
+        stores = {split: self._store(rows) for split, rows in missing.items()}
+        bad = {name: reason for store in stores.values() for name, reason in store.bad.items()}
+        report_bad_images(bad, self.on_bad_image, sum(map(len, missing.values())))
+        for split, store in stores.items():
+            self._datasets[split] = self._labelled(split, store, missing[split][store.kept])
+
+    def _store(self, rows: NDArray[np.int64]) -> ImageStore:
+        annotations = self.annotations
+        if annotations.images is not None:
+            return ImageStore.from_pixels(annotations.images, rows, self.store_size, self.cache)
+        names = annotations.table["path"].iloc[rows].tolist()
+        return ImageStore.from_files(annotations.root, names, self.store_size, self.cache)
+
+    def _labelled(self, split: str, store: ImageStore, rows: NDArray[np.int64]) -> FaceDataset:
+        table = self.annotations.table.iloc[rows]
+        label = table["label"].to_numpy(copy=True)
+        clean = table["clean_label"].to_numpy(copy=True)
+        if split == "train":
+            self._check_every_class(np.union1d(label, clean))
+        elif split != "predict":
+            label = np.where(clean == UNKNOWN_LABEL, label, clean)
+        soft = self.annotations.soft_labels
+        return FaceDataset(store.images, label, rows, clean, None if soft is None else soft[rows])
+
+    def _check_every_class(self, present: NDArray[np.int64]) -> None:
+        absent = [name for k, name in enumerate(self.class_names) if k not in present]
+        if absent:
+            raise DataError(
+                f"The training split in {self.root} has no face of the classes {', '.join(absent)}, after "
+                "corrections and leaving out what cannot be read. Add some, or name the others in classes."
+            )
+
+    def _loader(self, split: str, order: str) -> DataLoader[Batch]:
+        dataset = self.dataset(split)
+        batches = DistributedBatches(len(dataset), self.batch_size, order, self._seed, dataset.labels)
+        # Under overfit_batches Lightning puts a sequential sampler in the place of any other.
+        overfit = getattr(self.trainer, "overfit_batches", 0) > 0 and split in ("train", "val")
+        return BatchLoader(
+            dataset,
+            self.batch_size if overfit else None,
+            sampler=SequentialSampler(dataset) if overfit else batches,
+            collate_fn=identity,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # each iterator draws a number, else from the global one
+        )
+
+
+def _check_choice(kind: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        raise unknown_name(kind, name, known)

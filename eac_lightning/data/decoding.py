@@ -1,0 +1,74 @@
+"""From a picture file, whatever its kind, to eight-bit grey or RGB."""
+
+from io import BytesIO
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from eac_lightning.errors import DataError
+
+BACKGROUND = 128
+"""What shows through transparent pixels: mid grey, near the mean of a face, so that it adds no contrast."""
+
+_GREY_MODES = ("1", "L", "LA", "La")
+_SIXTEEN_BIT_MODES = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+
+
+def decode_image(source: str | Path | bytes) -> NDArray[np.uint8]:
+    """Decode a picture to eight bits per channel, upright as its EXIF orientation says.
+
+    Palette, CMYK and YCbCr pictures become RGB; 16-bit ones keep their upper eight bits; transparent pixels
+    are composited on mid grey (``BACKGROUND``); of an animation the first frame is taken.
+
+    Args:
+        source: A file, or the bytes of one.
+
+    Returns:
+        (H, W) for a grey picture, else (H, W, 3) RGB.
+
+    Raises:
+        DataError: With the reason, if the source cannot be read as a picture.
+    """
+    try:
+        with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
+            return np.asarray(_to_grey_or_rgb(ImageOps.exif_transpose(image)))
+    except DataError:
+        raise
+    except FileNotFoundError:
+        raise DataError("no such file") from None
+    except UnidentifiedImageError:
+        raise DataError("not a picture in a known format") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise DataError(f"more than {Image.MAX_IMAGE_PIXELS} pixels; scale it down first") from None
+    except Exception as error:  # a decoder raises whatever a broken file makes it stumble over
+        raise DataError(f"cannot be decoded ({type(error).__name__}: {error})") from error
+
+
+def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
+    if image.mode in _SIXTEEN_BIT_MODES:
+        return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
+    if image.mode == "F":
+        raise DataError("floating-point pixels have no agreed range; save it with 8 or 16 bits")
+    mode = "L" if image.mode in _GREY_MODES else "RGB"
+    if image.has_transparency_data:
+        opaque = image.convert("RGBA")
+        canvas = Image.new("RGBA", opaque.size, (BACKGROUND,) * 3 + (255,))
+        image = Image.alpha_composite(canvas, opaque)
+    return image.convert(mode)
+
+
+def resize_square(pixels: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """Resize a picture to ``size`` x ``size``, antialiased.
+
+    Args:
+        pixels: (H, W) or (H, W, 3).
+        size: Side of the result in pixels; the aspect ratio is not kept.
+
+    Returns:
+        (size, size) or (size, size, 3), as the input.
+    """
+    if pixels.shape[:2] == (size, size):
+        return pixels
+    return np.asarray(Image.fromarray(pixels).resize((size, size), Image.Resampling.BILINEAR))

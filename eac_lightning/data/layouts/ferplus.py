@@ -1,0 +1,107 @@
+"""FER+: ten people's votes for each face of FER2013."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from eac_lightning.data.layouts.base import Options, Rows
+from eac_lightning.data.layouts.fer2013 import pixel_table, read_pixels
+from eac_lightning.data.splits import canonical_split
+from eac_lightning.errors import DataError
+
+CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
+COLUMNS = (*CLASSES, "unknown", "NF")
+FILE = "fer2013new.csv"
+NEEDS = f"{FILE} beside fer2013.csv or icml_face_data.csv, row for row"
+
+
+def recognise(root: Path, options: Options) -> str:
+    """Say that votes stand beside the pixels."""
+    del options
+    path = pixel_table(root) if root.is_dir() else None
+    return f"{FILE} stands beside {path.name}" if path and (root / FILE).is_file() else ""
+
+
+def read(root: Path, options: Options) -> Rows:
+    """Read the faces of FER2013 with labels from the votes; those without a usable label are left out.
+
+    Raises:
+        DataError: A file or column is missing, or the two tables do not go row for row.
+    """
+    path = pixel_table(root)
+    if path is None or not (path.parent / FILE).is_file():
+        raise DataError(f"Expected {NEEDS} in {root}, but they are not there.")
+    votes, usage = _read_votes(path.parent / FILE)
+    rows = read_pixels(path)
+    if len(votes) != len(rows.table):
+        raise DataError(
+            f"Expected {FILE} to go row for row with {path}, but it has {len(votes)} rows and {path.name} "
+            f"{len(rows.table)}. Take both from one source, and drop rows from neither."
+        )
+    stray = np.flatnonzero((rows.table["split"] != usage) & (rows.table["split"] != ""))
+    if len(stray):
+        raise DataError(
+            f"Expected {FILE} to go row for row with {path}, but at {rows.table['path'][stray[0]]} the Usage "
+            f"differs, as in {len(stray)} rows. Restore the original order of both."
+        )
+    label, reason = label_votes(votes, options.votes)
+    counts = {why: int((reason == why).sum()) for why in dict.fromkeys(reason.tolist()) if why}
+    notes = [f"Labels are FER+ votes, {options.votes}."]
+    if counts:
+        listed = ", ".join(f"{why} {count}" for why, count in counts.items())
+        notes.append(f"Left out {sum(counts.values())} of {len(votes)} faces: {listed}.")
+    soft = votes[:, : len(CLASSES)].astype(np.float32) if options.votes == "soft" else None
+    table = rows.table.assign(label=label)
+    return Rows(rows.root, table, CLASSES, tuple(notes), rows.images, soft).take(reason == "")
+
+
+def label_votes(votes: NDArray[np.int64], mode: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+    """Turn votes into labels.
+
+    Args:
+        votes: (N, 10) counts in the order of ``COLUMNS``.
+        mode: "majority" is the rule of the FER+ authors: answers that only one person gave do not count, and
+            the winner has more than half of what is left. "above_half" asks for more than half of all votes,
+            "plurality" for more than any other answer has. "soft" takes the first of the most-voted emotions,
+            unless "unknown" or "not a face" has more votes than each of them.
+
+    Returns:
+        (N,) indices into ``CLASSES``, and (N,) why there is no label ("" where there is one).
+    """
+    if mode == "majority":
+        votes = np.where(votes > 1, votes, 0)
+    emotions = votes[:, : len(CLASSES)]
+    most = votes.max(1)
+    tied = (votes == most[:, None]).sum(1) > 1
+    winner = votes.argmax(1)
+    if mode == "soft":
+        tied &= emotions.max(1) < most
+    short = 2 * most <= votes.sum(1) if mode in ("majority", "above_half") else most == 0
+    # Emotions stand first, so that argmax names one of them wherever one has as many votes as the rest.
+    reason = np.select(
+        [most == 0, tied, winner == len(CLASSES), winner > len(CLASSES), short],
+        ["no votes", "tie", "unknown", "not a face", "no majority"],
+        "",
+    )
+    return emotions.argmax(1), reason
+
+
+def _read_votes(path: Path) -> tuple[NDArray[np.int64], list[str]]:
+    """Return the votes (N, 10) and the canonical split of each row."""
+    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table.columns = [str(name).strip() for name in table.columns]
+    missing = [name for name in ("Usage", *COLUMNS) if name not in table.columns]
+    if missing:
+        raise DataError(
+            f"Expected the columns {', '.join(missing)} in {path}, but found {', '.join(table.columns)}."
+        )
+    text = table[list(COLUMNS)].apply(lambda column: column.str.strip())
+    wrong = np.flatnonzero(~text.apply(lambda column: column.str.fullmatch(r"\d+")).all(axis=1))
+    if len(wrong):
+        raise DataError(
+            f"Expected counts of votes in {path}, but found other text in {len(wrong)} lines, "
+            f"the first of them line {wrong[0] + 2}."
+        )
+    return text.to_numpy().astype(np.int64), [canonical_split(usage) or "" for usage in table["Usage"]]

@@ -1,0 +1,1 @@
+"""Where a face crop comes from: a photograph, or a drawing with a known label."""

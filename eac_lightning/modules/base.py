@@ -1,0 +1,328 @@
+"""The base of every method: a network, metrics and an optimizer, around one hook, ``compute_loss``."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchmetrics.classification import MulticlassAccuracy
+
+from eac_lightning._lightning import L, check_same_namespace
+from eac_lightning.batch import check_labels, to_float_rgb, unpack_batch
+from eac_lightning.errors import CheckpointError, ConfigurationError, TrainingDivergedError
+from eac_lightning.metrics.classification import ClassificationReport
+from eac_lightning.metrics.label_noise import WrongLabelShare
+from eac_lightning.models.backbones import create_backbone
+from eac_lightning.models.classifier import CAMClassifier
+from eac_lightning.seeding import default_seed, derive_seed, seeded
+from eac_lightning.types import Batch, StepOutput
+
+CHECKPOINT_KEY = "eac_lightning"
+
+
+class FERModule(L.LightningModule):
+    """A facial expression recogniser; a method overrides :meth:`compute_loss`.
+
+    Hooks for subclasses: ``configure_models``, ``configure_losses``, ``configure_metrics``,
+    ``configure_optimizers``, ``compute_loss``. Images are (N, 3, H, W) float RGB in [0, 1], or (N, 1 or 3, H, W)
+    uint8, wherever they are handed over.
+
+    Args:
+        num_classes: K. May be left out where ``class_names`` or the DataModule tells it.
+        class_names: The classes by label, for pictures and reports; taken from the DataModule if left out.
+        backbone: A name that :func:`~eac_lightning.models.backbones.create_backbone` knows.
+        weights: ``None``, a name given by the weights' publisher, or a file.
+        normalize: False if the images come normalised already.
+        image_size: Side of the input in pixels; taken from the DataModule if left out.
+        lr: Learning rate of Adam.
+        weight_decay: Weight decay of Adam (L2 on the gradient).
+        lr_decay: The learning rate is multiplied by this after every epoch.
+        seed: What every random draw in training follows from; the seed of ``seed_everything`` if left out.
+    """
+
+    model: CAMClassifier
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        class_names: list[str] | None = None,
+        backbone: str = "resnet18",
+        weights: str | None = None,
+        normalize: bool = True,
+        image_size: int | None = None,
+        lr: float = 1e-4,
+        weight_decay: float = 1e-4,
+        lr_decay: float = 0.9,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters()
+        if class_names is not None and num_classes not in (None, len(class_names)):
+            raise ConfigurationError(
+                f"Expected as many class names as classes, but got num_classes={num_classes} and "
+                f"{len(class_names)} names ({', '.join(class_names)}). Give one of the two."
+            )
+        self.seed = default_seed() if seed is None else seed
+        self._image_range_checked = False
+        if class_names is not None or num_classes is not None:
+            self._set_classes(class_names or [str(label) for label in range(num_classes or 0)])
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes by label; empty before they are known."""
+        return tuple(self.hparams.get("class_names") or ())
+
+    @property
+    def num_classes(self) -> int:
+        """K; 0 before the classes are known."""
+        return len(self.class_names)
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the images in pixels that the network was trained on, where it is known."""
+        size: int | None = self.hparams.get("image_size")
+        return size
+
+    def _set_classes(self, class_names: list[str]) -> None:
+        self.hparams["class_names"] = [str(name) for name in class_names]
+        self.hparams["num_classes"] = len(class_names)
+        self.configure_models()
+        self.configure_losses()
+        self.configure_metrics()
+
+    # ---- what a subclass may replace ---------------------------------------------------------------------------
+
+    def configure_models(self) -> None:
+        """Build ``self.model``, once the classes are known."""
+        backbone = create_backbone(self.hparams["backbone"], self.hparams["weights"], self.image_size)
+        self.model = CAMClassifier(backbone, self.num_classes, self.hparams["normalize"])
+
+    def configure_losses(self) -> None:
+        """Build ``self.classification_loss(logits, target)``; targets are labels or distributions."""
+        self.classification_loss = nn.CrossEntropyLoss()
+
+    def configure_metrics(self) -> None:
+        """Build the metrics of the three splits."""
+        self.train_accuracy = MulticlassAccuracy(self.num_classes, average="micro")
+        self.train_memorized = WrongLabelShare("given")
+        self.train_recovered = WrongLabelShare("clean")
+        self.val_metrics = ClassificationReport(self.num_classes)
+        self.test_metrics = ClassificationReport(self.num_classes)
+
+    def configure_optimizers(self) -> Any:
+        """Return Adam and a learning rate that decays by ``lr_decay`` an epoch; works without a Trainer."""
+        optimizer = torch.optim.Adam(
+            (parameter for parameter in self.parameters() if parameter.requires_grad),
+            lr=self.hparams["lr"],
+            weight_decay=self.hparams["weight_decay"],
+        )
+        return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=self.hparams["lr_decay"])]
+
+    def compute_loss(self, batch: Any) -> StepOutput:
+        """Return loss, logits and logs of a batch in any accepted form, without logging anything.
+
+        It needs no Trainer and does the same in train and in eval mode. What it draws, it draws from torch's
+        generator; in training that is seeded for each step.
+        """
+        raise NotImplementedError(
+            f"{type(self).__name__} has no compute_loss(batch) -> StepOutput: FERModule is the base of methods. "
+            "Take ClassificationModule or EACModule, or override it."
+        )
+
+    # ---- use -----------------------------------------------------------------------------------------------------
+
+    def forward(self, image: Tensor) -> Tensor:
+        """Map (N, 3, H, W) images to (N, K) logits."""
+        return self.logits_and_maps(image)[0]
+
+    def attention_maps(self, image: Tensor) -> Tensor:
+        """Map (N, 3, H, W) images to the (N, K, h, w) class activation maps of every class."""
+        return self.logits_and_maps(image)[1]
+
+    def logits_and_maps(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Map (N, 3, H, W) images to (N, K) logits and (N, K, h, w) maps in one pass."""
+        return self.model.logits_and_maps(self._feature_map(image))
+
+    def features(self, image: Tensor) -> Tensor:
+        """Map (N, 3, H, W) images to the (N, C) pooled features that the classifier reads."""
+        return self._feature_map(image).mean((2, 3))
+
+    def _feature_map(self, image: Tensor) -> Tensor:
+        return self.model.feature_map(self.model.normalize(to_float_rgb(image).to(self.device)))
+
+    def unpack(self, batch: Any) -> Batch:
+        """Return the batch as a dict with float RGB images; see :func:`~eac_lightning.batch.unpack_batch`."""
+        return unpack_batch(batch, self.num_classes)
+
+    # ---- Lightning's hooks -----------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Learn the classes and the image size from the DataModule where they were not given.
+
+        Raises:
+            ConfigurationError: If nobody knows the classes, or module and data disagree about them.
+        """
+        check_same_namespace(self.trainer)
+        data = getattr(self.trainer, "datamodule", None)
+        names = _class_names(data)
+        if names and self.class_names and len(names) != self.num_classes:
+            raise ConfigurationError(
+                f"The module has {self.num_classes} classes ({', '.join(self.class_names)}), the data "
+                f"{len(names)} ({', '.join(names)}). Give both the same classes: --data.classes on the data, or "
+                "leave the module's num_classes out."
+            )
+        if self.image_size is None and isinstance(getattr(data, "image_size", None), int):
+            self.hparams["image_size"] = data.image_size
+        if not self.class_names:
+            if not names:
+                raise ConfigurationError(
+                    f"{type(self).__name__} does not know its classes: it was given neither num_classes nor "
+                    "class_names, and the data has neither. Give num_classes."
+                )
+            self._set_classes(names)
+
+    def configure_callbacks(self) -> list[Any]:
+        """Report the run's figures at its end."""
+        from eac_lightning.callbacks.report import RunReport  # the callback's types come from this file
+
+        present = any(isinstance(callback, RunReport) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
+        return [] if present else [RunReport()]
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """Check labels, and once the range of the images, while the batch is still on the CPU."""
+        label = batch.get("label") if isinstance(batch, Mapping) else batch[1] if len(batch) > 1 else None
+        if isinstance(label, Tensor):
+            check_labels(label, self.num_classes)
+        if not self._image_range_checked:
+            self._check_image_range(batch["image"] if isinstance(batch, Mapping) else batch[0])
+            self._image_range_checked = True
+        return batch
+
+    def _check_image_range(self, image: Any) -> None:
+        if not (self.hparams["normalize"] and isinstance(image, Tensor) and image.is_floating_point()):
+            return
+        low, high = (float(bound) for bound in image.aminmax())
+        if low < -0.01 or high > 1.01:
+            raise ConfigurationError(
+                f"Expected images in [0, 1], but this batch reaches from {low:.2f} to {high:.2f}. If your DataModule "
+                "normalises, say normalize=False; if it yields 0 to 255, yield uint8 or divide by 255."
+            )
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Compute the loss under this step's own seed, and keep the books.
+
+        Raises:
+            TrainingDivergedError: If the loss is not finite; the last checkpoint is of the epoch before.
+        """
+        unpacked = self.unpack(batch)
+        step_seed = derive_seed(self.seed, "step", self.current_epoch, batch_idx, self.global_rank)
+        with seeded(step_seed, self.device):
+            output = self.compute_loss(unpacked)
+        if not torch.isfinite(output.loss):
+            raise TrainingDivergedError(
+                f"The loss is {output.loss.item()} at step {batch_idx} of epoch {self.current_epoch} (step "
+                f"{self.global_step} of the run); nothing was saved since the epoch before. Lower lr (now "
+                f"{self.hparams['lr']}), try --trainer.gradient_clip_val 1, or 32-true precision."
+            )
+        self._log_training(unpacked, output)
+        return output.loss
+
+    def _log_training(self, batch: Batch, output: StepOutput) -> None:
+        logits, label = output.logits.detach(), batch["label"]
+        logs = {"train/loss": output.loss, **{f"train/{name}": value for name, value in output.logs.items()}}
+        self.log_dict(logs, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(label))
+        self.train_accuracy.update(logits, label)
+        self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
+        if "clean_label" in batch:
+            for name, metric in (("memorized", self.train_memorized), ("recovered", self.train_recovered)):
+                metric.update(logits, label, batch["clean_label"])
+                self.log(f"train/{name}", metric, on_step=False, on_epoch=True)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``{"logits": (N, K)}`` of the network as ``forward`` gives them."""
+        return self._evaluation_step(batch, "val", self.val_metrics)
+
+    def test_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``{"logits": (N, K)}`` of the network as ``forward`` gives them."""
+        return self._evaluation_step(batch, "test", self.test_metrics)
+
+    def _evaluation_step(self, batch: Any, split: str, metrics: ClassificationReport) -> dict[str, Tensor]:
+        unpacked = self.unpack(batch)
+        logits = self(unpacked["image"])
+        metrics.update(logits, unpacked["label"])
+        loss = nn.functional.cross_entropy(logits, unpacked["label"])
+        self.log(f"{split}/loss", loss, on_epoch=True, sync_dist=True, batch_size=len(logits))
+        return {"logits": logits}
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the split's figures."""
+        self._log_report("val", self.val_metrics)
+
+    def on_test_epoch_end(self) -> None:
+        """Log the split's figures."""
+        self._log_report("test", self.test_metrics)
+
+    def _log_report(self, split: str, metrics: ClassificationReport) -> None:
+        report = metrics.compute()
+        metrics.reset()
+        recall = report.pop("recall")
+        self.log_dict({f"{split}/{name}": value for name, value in report.items()}, prog_bar=True)
+        self.log_dict(
+            {
+                f"{split}/recall/{name}": value
+                for name, value in zip(self.class_names, recall, strict=True)
+                if not torch.isnan(value)
+            }
+        )
+
+    def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``probabilities`` (N, K) and, where the batch has them, ``index`` and ``label``.
+
+        A batch may also be images alone.
+        """
+        fields = {"image": batch} if isinstance(batch, Tensor) else dict(self.unpack(batch))
+        logits = self(fields["image"])
+        kept = {key: fields[key] for key in ("index", "label") if key in fields}
+        return {"probabilities": logits.softmax(1), **kept}
+
+    # ---- checkpoints -----------------------------------------------------------------------------------------------
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a later program needs to rebuild this module from the file alone."""
+        data = getattr(self._trainer, "datamodule", None)
+        checkpoint[CHECKPOINT_KEY] = {
+            "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
+            "class_names": list(self.class_names),
+            "image_size": self.image_size,
+            "backbone": self.hparams["backbone"],
+            "weights": self.hparams["weights"],
+            "mean": self.model.mean.flatten().tolist(),
+            "std": self.model.std.flatten().tolist(),
+            "alignment": getattr(data, "alignment", None),
+        }
+        # The trained weights are in the checkpoint: the file that they began from must not be needed again.
+        if "hyper_parameters" in checkpoint:
+            checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "weights": None}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse the checkpoint of a module with other classes.
+
+        Raises:
+            CheckpointError: If the classes differ.
+        """
+        names = tuple(checkpoint.get(CHECKPOINT_KEY, {}).get("class_names", self.class_names))
+        if names != self.class_names:
+            raise CheckpointError(
+                f"The checkpoint was trained on {len(names)} classes ({', '.join(names)}), but this module has "
+                f"{self.num_classes} ({', '.join(self.class_names)}). Give the data the checkpoint's classes, in "
+                "its order (--data.classes), or start without the checkpoint."
+            )
+
+
+def _class_names(data: object) -> list[str]:
+    """Return the classes that a DataModule tells of, as names or as a number."""
+    names = getattr(data, "class_names", None)
+    if names:
+        return [str(name) for name in names]
+    count = getattr(data, "num_classes", None)
+    return [str(label) for label in range(count)] if isinstance(count, int) else []

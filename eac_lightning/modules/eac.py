@@ -1,0 +1,140 @@
+"""Erasing Attention Consistency.
+
+Zhang, Wang, Ling, Deng, "Learn From All: Erasing Attention Consistency for Noisy Label Facial Expression
+Recognition", ECCV 2022, arXiv 2207.10299.
+"""
+
+from typing import Any
+
+import torch
+from kornia.augmentation import RandomErasing
+from torch import Tensor
+
+from eac_lightning.errors import ConfigurationError, unknown_name
+from eac_lightning.losses.attention_consistency import attention_consistency
+from eac_lightning.modules.base import FERModule
+from eac_lightning.types import StepOutput
+
+VIEW_ORDERS = ("flip_then_erase", "erase_then_flip")
+
+
+class EACModule(FERModule):
+    """Cross-entropy on one view, and maps that must agree with those of its mirror image.
+
+    ``loss = CE(logits(view 1), label) + consistency_weight · MSE(CAM(view 1), mirror(CAM(view 2)))``
+
+    Rectangles are erased with the mean colour (0 after normalisation). A network that memorises a wrong label
+    attends to whatever tells this one picture apart, which rarely mirrors or survives the erasing.
+
+    Args:
+        num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
+            ``weights``, ``normalize``, ``image_size``, ``lr``, ``weight_decay``, ``lr_decay`` and ``seed``.
+        consistency_weight: λ ≥ 0.
+        view_order: ``"flip_then_erase"``: each view draws its own mask (the paper's runs under label noise).
+            ``"erase_then_flip"``: view 2 is the mirror image of the finished view 1 (its run on clean labels).
+        joint_forward: Whether both views go through the network in one pass, which shares the statistics of batch
+            normalisation between them; two passes are the paper's.
+        erasing_probability: Share of the views that are erased, in [0, 1].
+        erasing_scale: Least and greatest erased share of the area, in [0, 1].
+        erasing_ratio: Least and greatest height-to-width ratio, > 0.
+        gaussian_noise_std: Standard deviation of the noise on view 1, on the scale of the images (√30 / 255).
+        gaussian_noise_probability: Share of the samples whose view 1 is noisy, in [0, 1].
+
+    Raises:
+        ConfigurationError: If an argument lies outside its range.
+    """
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        class_names: list[str] | None = None,
+        backbone: str = "resnet18",
+        weights: str | None = None,
+        normalize: bool = True,
+        consistency_weight: float = 5.0,
+        view_order: str = "flip_then_erase",
+        joint_forward: bool = False,
+        erasing_probability: float = 0.5,
+        erasing_scale: tuple[float, float] = (0.02, 0.25),
+        erasing_ratio: tuple[float, float] = (0.3, 3.3),
+        gaussian_noise_std: float = 0.0215,
+        gaussian_noise_probability: float = 0.5,
+        image_size: int | None = None,
+        lr: float = 1e-4,
+        weight_decay: float = 1e-4,
+        lr_decay: float = 0.9,
+        seed: int | None = None,
+    ) -> None:
+        super().__init__(
+            num_classes=num_classes,
+            class_names=class_names,
+            backbone=backbone,
+            weights=weights,
+            normalize=normalize,
+            image_size=image_size,
+            lr=lr,
+            weight_decay=weight_decay,
+            lr_decay=lr_decay,
+            seed=seed,
+        )
+        if view_order not in VIEW_ORDERS:
+            raise unknown_name("view_order", view_order, VIEW_ORDERS)
+        for name, low, high in (
+            ("consistency_weight", consistency_weight, None),
+            ("gaussian_noise_std", gaussian_noise_std, None),
+            ("erasing_probability", erasing_probability, 1.0),
+            ("gaussian_noise_probability", gaussian_noise_probability, 1.0),
+        ):
+            _check_range(name, low, high)
+        _check_pair("erasing_scale", erasing_scale, 1.0)
+        _check_pair("erasing_ratio", erasing_ratio, None)
+        # Zero after normalisation is the mean colour; kornia fills with one number, so it must come after.
+        self._erase = RandomErasing(
+            scale=tuple(erasing_scale), ratio=tuple(erasing_ratio), value=0.0, p=erasing_probability
+        )
+
+    def compute_loss(self, batch: Any) -> StepOutput:
+        """Return EAC's loss, the logits of view 1, and both terms as logs."""
+        unpacked = self.unpack(batch)
+        view1, view2 = self.views(unpacked["image"])
+        if self.hparams["joint_forward"]:
+            features1, features2 = self.model.feature_map(torch.cat([view1, view2])).chunk(2)
+        else:
+            features1, features2 = self.model.feature_map(view1), self.model.feature_map(view2)
+        logits, maps1 = self.model.logits_and_maps(features1)
+        classification = self.classification_loss(logits, unpacked.get("soft_label", unpacked["label"]))
+        consistency = attention_consistency(maps1, self.model.maps(features2))
+        loss = classification + self.hparams["consistency_weight"] * consistency
+        return StepOutput(
+            loss, logits, {"classification": classification.detach(), "consistency": consistency.detach()}
+        )
+
+    def views(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Return both normalised views of (N, 3, H, W) images; the second shows the faces mirrored."""
+        view1 = self._erase(self.model.normalize(self._add_noise(image)))
+        if self.hparams["view_order"] == "erase_then_flip":
+            return view1, view1.flip(-1)
+        return view1, self._erase(self.model.normalize(image.flip(-1)))
+
+    def _add_noise(self, image: Tensor) -> Tensor:
+        probability, std = self.hparams["gaussian_noise_probability"], self.hparams["gaussian_noise_std"]
+        if not probability or not std:
+            return image
+        chosen = torch.rand(len(image), 1, 1, 1, device=image.device) < probability
+        noisy = image + torch.randn_like(image) * std * chosen
+        # A picture that comes normalised has no bounds to keep to.
+        return noisy.clamp(0, 1) if self.hparams["normalize"] else noisy
+
+
+def _check_range(name: str, value: float, high: float | None) -> None:
+    if value < 0 or (high is not None and value > high):
+        bounds = "at least 0" if high is None else f"from 0 to {high:g}"
+        raise ConfigurationError(f"Expected {name} to be {bounds}, but got {value}.")
+
+
+def _check_pair(name: str, pair: tuple[float, float], high: float | None) -> None:
+    if len(pair) != 2 or not 0 < pair[0] <= pair[1] or (high is not None and pair[1] > high):
+        below = f" and at most {high:g}" if high is not None else ""
+        raise ConfigurationError(
+            f"Expected {name} to be two numbers, the smaller first, above 0{below}, but got {list(pair)}."
+        )

@@ -1,0 +1,44 @@
+"""A trained module from its checkpoint, which is all that it takes."""
+
+import importlib
+import sys
+from pathlib import Path
+
+from eac_lightning.errors import CheckpointError
+from eac_lightning.models.weights import read_checkpoint
+from eac_lightning.modules.base import CHECKPOINT_KEY, FERModule
+
+
+def load_module(path: str | Path) -> FERModule:
+    """Return the module of a checkpoint, on the CPU and in eval mode.
+
+    Modules of this package are found by themselves; those of another one only where it is imported already, so
+    that a checkpoint cannot choose what code is run.
+
+    Raises:
+        CheckpointError: If the file is not a checkpoint of a FERModule, or its class is not imported.
+    """
+    checkpoint = read_checkpoint(path)
+    about = checkpoint.get(CHECKPOINT_KEY)
+    if not isinstance(about, dict) or not isinstance(checkpoint.get("state_dict"), dict):
+        raise CheckpointError(
+            f"{path} is no checkpoint of an eac_lightning module: it has no {CHECKPOINT_KEY!r} entry. Expected a "
+            "file such as last.ckpt or best.ckpt of a run; plain weights go into a module's weights argument."
+        )
+    module_class = _find_class(str(about["class_path"]), path)
+    module = module_class(**checkpoint["hyper_parameters"])  # type: ignore[arg-type]
+    module.load_state_dict(checkpoint["state_dict"])  # type: ignore[arg-type]
+    return module.eval()
+
+
+def _find_class(class_path: str, path: str | Path) -> type[FERModule]:
+    module_name, _, class_name = class_path.rpartition(".")
+    if module_name.startswith("eac_lightning."):
+        importlib.import_module(module_name)
+    found = getattr(sys.modules.get(module_name), class_name, None)
+    if not isinstance(found, type) or not issubclass(found, FERModule):
+        raise CheckpointError(
+            f"{path} was made by {class_path}, which is not a FERModule that is imported here. Import "
+            f"{module_name} first (on the command line: --import {module_name})."
+        )
+    return found
