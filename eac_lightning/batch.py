@@ -17,8 +17,7 @@ def unpack_batch(batch: Any, num_classes: int) -> Batch:
 
     Args:
         batch: A dict (see :class:`~eac_lightning.types.Batch`), ``(image, label)`` or ``(image, label, index)``.
-        num_classes: K; labels on the CPU are checked to lie in [0, K). Those on an accelerator are not, because
-            that would make every step wait; a trainer checks them before they travel.
+        num_classes: K; labels are checked to lie in [0, K).
 
     Raises:
         DataError: If the batch has another form, or a label lies outside the classes.
@@ -61,7 +60,7 @@ def to_float_rgb(image: Tensor) -> Tensor:
 
 
 def check_labels(label: Tensor, num_classes: int) -> None:
-    """Refuse labels on the CPU that lie outside the classes, which metrics would silently miscount.
+    """Refuse labels that lie outside the classes, which metrics would silently miscount.
 
     Raises:
         DataError: If a label is below 0 or not below ``num_classes``, or labels are not (N,) integers.
@@ -71,7 +70,7 @@ def check_labels(label: Tensor, num_classes: int) -> None:
             f"Expected labels of shape (N,) and an integer type, but got {tuple(label.shape)} of {label.dtype}. "
             "Soft labels go into the batch as soft_label, beside label."
         )
-    if label.device.type == "cpu" and label.numel():
+    if label.numel():
         low, high = (int(bound) for bound in label.aminmax())
         if low < 0 or high >= num_classes:
             found = low if low < 0 else high

@@ -63,9 +63,7 @@ def draw_cams(checkpoint: Path, images: Sequence[Path], out: Path, method: str =
         samples.append(replace(sample, name=path.name))
         written.append(_free_name(out, path, written))
         write_png(written[-1], cam_panel(samples[-1:], module.class_names))
-    sheets = (
-        [samples[start : start + ROWS] for start in range(0, len(samples), ROWS)] if len(samples) > 1 else []
-    )
+    sheets = [samples[start : start + ROWS] for start in range(0, len(samples), ROWS)] if len(samples) > 1 else []
     for number, rows in enumerate(sheets, start=1):
         written.append(out / ("cam_sheet.png" if len(sheets) == 1 else f"cam_sheet_{number:02d}.png"))
         write_png(written[-1], cam_panel(rows, module.class_names))
@@ -89,9 +87,7 @@ def find_pictures(images: Iterable[Path]) -> list[Path]:
             raise DataError(f"Expected a picture or a folder of pictures at {path}, but there is nothing.")
     if not found:
         where = ", ".join(str(path) for path in named) or "an empty list"
-        raise DataError(
-            f"Found no picture in {where}. Name pictures ({', '.join(sorted(SUFFIXES))}) or their folder."
-        )
+        raise DataError(f"Found no picture in {where}. Name pictures ({', '.join(sorted(SUFFIXES))}) or their folder.")
     return found
 
 

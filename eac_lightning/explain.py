@@ -64,7 +64,7 @@ def explain(
     unknown = torch.full((len(image),), UNKNOWN_LABEL)
     given = unknown if given is None else given.cpu()
     clean = unknown if clean is None else clean.cpu()
-    image = image.to(module.device, next(module.parameters()).dtype)
+    image = image.to(module.device, module.dtype)  # type: ignore[arg-type]
     with undisturbed(module), torch.no_grad():
         logits = module(image)
     confidence, predicted = logits.float().softmax(1).max(1)
@@ -86,9 +86,7 @@ def explain(
     ]
 
 
-def _maps(
-    module: FERModule, image: Tensor, classes: tuple[Tensor, ...], method: str
-) -> list[NDArray[np.float32]]:
+def _maps(module: FERModule, image: Tensor, classes: tuple[Tensor, ...], method: str) -> list[NDArray[np.float32]]:
     """Return an (N, h, w) array for each of ``classes``, which are (N,)."""
     if method == "cam":
         with undisturbed(module), torch.no_grad():

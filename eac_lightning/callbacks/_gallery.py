@@ -42,7 +42,5 @@ class Gallery:
 
     def faces(self) -> list[Face]:
         """Return up to ``size`` faces, as evenly from every class as there are, sorted by class."""
-        rounds = [
-            faces[turn] for turn in range(self.size) for faces in self._faces.values() if turn < len(faces)
-        ]
+        rounds = [faces[turn] for turn in range(self.size) for faces in self._faces.values() if turn < len(faces)]
         return sorted(rounds[: self.size], key=lambda face: face[1])

@@ -118,20 +118,14 @@ class CAMCallback(L.Callback):
             return
         module = fer_module(pl_module, "CAMCallback")
         if split not in self._galleries:
-            self._galleries[split] = Gallery(
-                self.samples, module.num_classes, wrong_labels_only=split == "train"
-            )
+            self._galleries[split] = Gallery(self.samples, module.num_classes, wrong_labels_only=split == "train")
         gallery = self._galleries[split]
         if not gallery.closed:
             gallery.add(
-                cast(Batch, {"image": to_float_rgb(batch)})
-                if isinstance(batch, Tensor)
-                else module.unpack(batch)
+                cast(Batch, {"image": to_float_rgb(batch)}) if isinstance(batch, Tensor) else module.unpack(batch)
             )
 
-    def _draw(
-        self, trainer: L.Trainer, pl_module: L.LightningModule, split: str, epoch: int | None = None
-    ) -> None:
+    def _draw(self, trainer: L.Trainer, pl_module: L.LightningModule, split: str, epoch: int | None = None) -> None:
         faces = self._galleries[split].faces() if split in self._galleries else []
         module = fer_module(pl_module, "CAMCallback")
         title = _TITLES[split] + ("" if epoch is None else f" · epoch {epoch}")

@@ -35,8 +35,7 @@ class ConfusionMatrixCallback(L.Callback):
     def __init__(self, every_n_epochs: int = 1) -> None:
         if every_n_epochs < 1:
             raise ConfigurationError(
-                "Expected ConfusionMatrixCallback's every_n_epochs to be at least 1, but got "
-                f"{every_n_epochs}."
+                f"Expected ConfusionMatrixCallback's every_n_epochs to be at least 1, but got {every_n_epochs}."
             )
         self.every_n_epochs = every_n_epochs
         self._newest: tuple[NDArray[np.int64], str] | None = None

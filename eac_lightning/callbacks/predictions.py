@@ -15,9 +15,6 @@ from eac_lightning.data.annotations import Annotations
 from eac_lightning.errors import ConfigurationError
 from eac_lightning.types import UNKNOWN_LABEL
 
-Key = tuple[int, int]
-"""The number of the loader, nearly always 0, and the sample's index in it."""
-
 
 class _Prediction(NamedTuple):
     label: int
@@ -28,22 +25,21 @@ class PredictionWriter(callbacks.BasePredictionWriter):
     """Writes ``predictions.csv`` after ``predict``: one row a sample, sorted by its index.
 
     Columns: ``index``, ``path`` (where the DataModule's annotations know it), ``label`` (the given one, where
-    the batches have it), ``predicted``, ``confidence`` and one ``p_<class>`` a class; with several loaders
-    ``loader`` comes first. On several devices rank zero writes what all ranks saw; a sample that was repeated
-    to fill a batch is written once.
+    the batches have it), ``predicted``, ``confidence`` and one ``p_<class>`` a class. On several devices rank
+    zero writes what all ranks saw; a sample that was repeated to fill a batch is written once.
 
     Args:
         path: The file; ``predictions.csv`` in the run folder if left out.
 
     Raises:
-        ConfigurationError: If the module is no FERModule, its predictions have no ``probabilities``, or the
-            batches of several devices no index.
+        ConfigurationError: If the module is no FERModule, its predictions have no ``probabilities``, the batches
+            of several devices no index, or there are several loaders.
     """
 
     def __init__(self, path: str | None = None) -> None:
         super().__init__(write_interval="batch")  # Lightning then tells which samples a batch holds
         self.path = path
-        self._seen: dict[Key, _Prediction] = {}
+        self._seen: dict[int, _Prediction] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Refuse a module that does not know its classes."""
@@ -70,12 +66,17 @@ class PredictionWriter(callbacks.BasePredictionWriter):
                 "Expected predict_step to return a dict with probabilities (N, K), as FERModule's does, but "
                 f"{type(pl_module).__name__} returned a {type(prediction).__name__} without."
             )
+        if dataloader_idx:
+            raise ConfigurationError(
+                "PredictionWriter writes one table, in which indices of several loaders would be mixed up. "
+                "Predict one loader at a time."
+            )
         rows = prediction["probabilities"].float().tolist()
         unknown = [UNKNOWN_LABEL] * len(rows)
         labels = prediction["label"].tolist() if "label" in prediction else unknown
         indices = self._indices(prediction, batch_indices, trainer.world_size, len(rows))
         for index, label, row in zip(indices, labels, rows, strict=True):
-            self._seen[dataloader_idx, index] = _Prediction(label, row)
+            self._seen[index] = _Prediction(label, row)
 
     def _indices(
         self,
@@ -106,7 +107,7 @@ class PredictionWriter(callbacks.BasePredictionWriter):
             _write_table(path, seen, names, _paths(getattr(trainer, "datamodule", None)))
 
 
-def _gathered(seen: dict[Key, _Prediction]) -> dict[Key, _Prediction]:
+def _gathered(seen: dict[int, _Prediction]) -> dict[int, _Prediction]:
     """Return the predictions of all ranks; whatever two of them saw is there once."""
     if not (dist.is_available() and dist.is_initialized()):
         return seen
@@ -120,18 +121,14 @@ def _paths(datamodule: object) -> Sequence[str]:
     return annotations.table["path"].tolist() if isinstance(annotations, Annotations) else ()
 
 
-def _write_table(
-    path: Path, seen: Mapping[Key, _Prediction], class_names: Sequence[str], paths: Sequence[str]
-) -> None:
-    several = any(loader for loader, _ in seen)
+def _write_table(path: Path, seen: Mapping[int, _Prediction], class_names: Sequence[str], paths: Sequence[str]) -> None:
     labelled = any(prediction.label != UNKNOWN_LABEL for prediction in seen.values())
-    header = ["loader"] * several + ["index"] + ["path"] * bool(paths) + ["label"] * labelled
+    header = ["index"] + ["path"] * bool(paths) + ["label"] * labelled
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([*header, "predicted", "confidence", *(f"p_{name}" for name in class_names)])
-        for (loader, index), (label, probabilities) in sorted(seen.items()):
+        for index, (label, probabilities) in sorted(seen.items()):
             fields = {
-                "loader": loader,
                 "index": index,
                 "path": paths[index] if index < len(paths) else "",
                 "label": class_names[label] if label != UNKNOWN_LABEL else "",

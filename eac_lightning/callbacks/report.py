@@ -54,9 +54,7 @@ class RunReport(L.Callback):
         """Keep the epoch's figures, which follow its validation."""
         split = ("train/", "val/") if self._validated else ("train/",)
         self._validated = False
-        figures = {
-            name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(split)
-        }
+        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(split)}
         self.history = [*self.history[: trainer.current_epoch], {"epoch": trainer.current_epoch, **figures}]
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -105,9 +103,7 @@ def summarize(history: list[dict[str, float]]) -> dict[str, Any]:
         "mean_class_last5": means["mean_class_accuracy"],
         "macro_f1_last5": means["macro_f1"],
         "last": {name: last[f"val/{name}"] for name in FIGURES},
-        "recall": {
-            key.removeprefix("val/recall/"): v for key, v in last.items() if key.startswith("val/recall/")
-        },
+        "recall": {key.removeprefix("val/recall/"): v for key, v in last.items() if key.startswith("val/recall/")},
         **{
             name: last[f"train/{name}"]
             for name in ("memorized", "recovered")

@@ -1,60 +1,59 @@
-"""What a wrong command line means, in one sentence: jsonargparse's own words, and the nearest right name."""
+"""What a wrong command line means, in a sentence or two: what jsonargparse found, and the nearest right name."""
 
+import inspect
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
 
-import jsonargparse
-
 from eac_lightning._lightning import L
 from eac_lightning.labels.noise import LabelNoise
 
-_PUBLIC_BASES = (L.LightningModule, L.LightningDataModule, L.Callback, LabelNoise)
+_BASES = (L.LightningModule, L.LightningDataModule, L.Callback, LabelNoise)
+_GROUPS = ("model", "data", "trainer", "optimizer", "lr_scheduler")
+_CLASS = re.compile(r"(?:Expected a dot import path string: |Problem with given class_path ')([\w.]+)")
+_NO_CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)|(?:[Nn]o module named|has no attribute) '([\w.]+)'")
+_NO_OPTION = re.compile(r"(?:Option|Key) '([\w.]+)' is not (?:accepted|expected)|[Uu]nrecognized arguments?: (\S+)")
+_WRONG_TYPE = re.compile(r'Parser key "([\w.]+)": Expected an? (.+?)\. Got value: (.*?)(?: - | Given |$)')
+_MISSING = re.compile(r"Parser key \"(\w+)\":.*?following arguments are required: ([\w.]+)")
 
 
 def explain(message: str) -> str:
-    """Return jsonargparse's message without its boilerplate, and what was probably meant.
+    """Return what the parser meant, without its usage and its lists of types.
 
     Args:
-        message: What the parser said.
+        message: What jsonargparse said.
     """
-    lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
-    text = " ".join(line for line in lines if not line.lower().startswith(("usage:", "for more details")))
-    text = text.removeprefix("argument --config: ")
-    suggestion = _suggest_class(text) or _suggest_option(text)
-    return f"{text[:600]}{'' if text.endswith('.') else '.'}{suggestion}"
-
-
-def _suggest_class(message: str) -> str:
-    found = re.search(r"(?:import path string:|class_path '|module path ')\s*([\w.]+)", message)
-    if not found:
-        return ""
-    known = {kind.__name__ for base in _PUBLIC_BASES for kind in _subclasses(base)}
-    return _nearest(found.group(1).rpartition(".")[2], known, "class")
-
-
-def _suggest_option(message: str) -> str:
-    found = re.search(r"[Uu]nrecognized arguments?:\s*(\S+)|[Kk]ey ['\"]([\w.]+)['\"] is not|[Oo]ption ['\"]([\w.]+)['\"]", message)
-    if not found:
-        return ""
-    wrong = next(group for group in found.groups() if group)
-    name = wrong.lstrip("-").partition("=")[0]
-    return _nearest(name.rpartition(".")[2], _option_names(), "option")
+    text = " ".join(message.split())
+    if found := _NO_CLASS.search(text):
+        name = next(group for group in found.groups() if group)
+        known = {kind.__name__ for base in _BASES for kind in _subclasses(base)}
+        return (
+            f"Expected the name of a class, such as EACModule or my_module.MyModule, but found no class {name!r}."
+            + _nearest(name.rpartition(".")[2], known)
+        )
+    if found := _NO_OPTION.search(text):
+        name = next(group for group in found.groups() if group).lstrip("-").partition("=")[0]
+        owners = _CLASS.findall(text)
+        owner = f"{owners[-1].rpartition('.')[2]} has no option" if owners else "There is no option"
+        group, dot, _ = name.partition(".")
+        if dot and not owners and group not in _GROUPS:
+            return f"{owner} {name!r}." + _nearest(group, _GROUPS)
+        return f"{owner} {name!r}." + _nearest(name.rpartition(".")[2], _option_names())
+    if found := _WRONG_TYPE.search(text):
+        kind = found.group(2).replace("<class '", "").replace("'>", "")
+        return f"Expected {found.group(1)} to be of type {kind}, but got {found.group(3)!r}."
+    if found := _MISSING.search(text):
+        option = ".".join(found.groups())
+        return f"{option} is needed and was not given: add it to the recipe, or give --{option}."
+    return text[:800]
 
 
 def _option_names() -> set[str]:
-    """Return every argument of the Trainer and of the public classes."""
-    classes = [L.Trainer, *(kind for base in _PUBLIC_BASES for kind in _subclasses(base))]
-    names: set[str] = {"ckpt_path", "config", "model", "data", "trainer", "optimizer", "lr_scheduler", "seed_everything"}
-    for kind in classes:
-        names |= set(_parameters(kind))
+    """Return the last word of every option of a training command, of the Trainer and of the public classes."""
+    names = {"config", "ckpt_path", "seed_everything", *_GROUPS}
+    for kind in (L.Trainer, *(kind for base in _BASES for kind in _subclasses(base))):
+        names |= set(inspect.signature(kind).parameters)
     return names
-
-
-def _parameters(kind: type) -> list[str]:
-    parser = jsonargparse.ArgumentParser(exit_on_error=False)
-    added: list[str] = parser.add_class_arguments(kind, fail_untyped=False)
-    return added
 
 
 def _subclasses(base: type) -> Iterable[type]:
@@ -63,6 +62,6 @@ def _subclasses(base: type) -> Iterable[type]:
         yield from _subclasses(kind)
 
 
-def _nearest(name: str, known: Iterable[str], what: str) -> str:
+def _nearest(name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, sorted(set(known)), n=3, cutoff=0.6)
-    return f" Did you mean the {what} {' or '.join(near)}?" if near else ""
+    return f" Did you mean {' or '.join(near)}?" if near else ""

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import logging
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ from rich.logging import RichHandler
 from rich.text import Text
 
 import eac_lightning
-from eac_lightning._lightning import callbacks, loggers, utilities
+from eac_lightning._lightning import L, callbacks, loggers, utilities
 from eac_lightning._lightning import cli as lightning_cli
 from eac_lightning.callbacks.report import RESULTS
 from eac_lightning.cli.explain import explain
@@ -31,10 +32,16 @@ class EACCLI(lightning_cli.LightningCLI):  # type: ignore[misc, name-defined]
     def __init__(self, arguments: Sequence[str]) -> None:
         for name in eac_lightning.__all__:  # short class names (`--model EACModule`) are those imported
             getattr(eac_lightning, name)
+        # A shortened option would be taken for the one that it begins like, and a misspelt one be lost.
+        strict = {"exit_on_error": False, "allow_abbrev": False}
         super().__init__(
+            L.LightningModule,
+            L.LightningDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
             seed_everything_default=0,
             save_config_kwargs={"overwrite": True},
-            parser_kwargs={"prog": "eac", "exit_on_error": False},
+            parser_kwargs=strict | {name: dict(strict) for name in self.subcommands()},
             load_from_checkpoint_support=False,
             args=list(arguments),
         )
@@ -44,8 +51,10 @@ class EACCLI(lightning_cli.LightningCLI):  # type: ignore[misc, name-defined]
         parser.set_defaults(
             {
                 "model": {"class_path": "eac_lightning.EACModule"},
+                "data": {"class_path": "eac_lightning.FERDataModule"},
                 "trainer.default_root_dir": "runs/latest",
                 "trainer.log_every_n_steps": 10,
+                "trainer.max_epochs": 60,
             }
         )
 
@@ -107,14 +116,23 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         EACError: What the run itself raises.
     """
-    logging.getLogger("eac_lightning").setLevel(logging.INFO)
-    if not logging.getLogger("eac_lightning").handlers:
-        logging.getLogger("eac_lightning").addHandler(RichHandler(show_path=False, show_time=False))
+    _configure_logging()
     prepared = prepare_arguments(arguments)
     if prepared[0] == "compare":
         compare = importlib.import_module("eac_lightning.cli.compare")
         return int(compare.run(prepared[1:]))
     return 0 if train(prepared, EACCLI) else 2
+
+
+def _configure_logging() -> None:
+    """Show our own lines, and leave out of Lightning's what no user of this command can act upon."""
+    log = logging.getLogger("eac_lightning")
+    log.setLevel(logging.INFO)
+    if not log.handlers:
+        log.addHandler(RichHandler(show_path=False, show_time=False))
+    logging.getLogger(f"{L.__name__}.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())
+    for text in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*"):
+        warnings.filterwarnings("ignore", text)
 
 
 def train(arguments: Sequence[str], cli_class: type[CLI]) -> CLI | None:

@@ -30,9 +30,7 @@ def rotation(yaw: float, pitch: float, roll: float) -> Floats:
 def _spline(count: int, steps: int) -> Floats:
     """Return the matrix ((count - 1) * steps + 1, count) of an open Catmull-Rom spline."""
     t = np.arange(steps)[:, None] / steps
-    basis = 0.5 * np.hstack(
-        [-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2]
-    )
+    basis = 0.5 * np.hstack([-t + 2 * t**2 - t**3, 2 - 5 * t**2 + 3 * t**3, t + 4 * t**2 - 3 * t**3, t**3 - t**2])
     matrix = np.zeros(((count - 1) * steps + 1, count))
     for segment in range(count - 1):
         for offset in range(4):
@@ -50,7 +48,7 @@ def smooth(points: Floats, steps: int = 4) -> Floats:
 
 @lru_cache(maxsize=16)
 def _taper(count: int, power: float) -> Floats:
-    return np.asarray(np.sin(np.linspace(0.06, np.pi - 0.06, count)) ** power)[:, None]
+    return np.asarray(np.sin(np.linspace(0.06, np.pi - 0.06, count)) ** power)
 
 
 class Canvas:
@@ -100,20 +98,19 @@ class Canvas:
         if body:
             self._draw_body.polygon(corners, fill=255)
 
-    def stroke(
-        self, points: Floats, width: float, color: Color, alpha: float = 1.0, taper: float = 0.6
-    ) -> None:
+    def stroke(self, points: Floats, width: float, color: Color, alpha: float = 1.0, taper: float = 0.6) -> None:
         """Paint a brush stroke along points (N, 3) or (N, 2); ``width`` in head units.
 
         ``taper`` is the power of the half sine that shapes the stroke: 0 is a ribbon, 1 a lens.
         """
-        flat = points if points.shape[1] == 2 else self.project(points)
-        along = np.empty_like(flat)
-        along[1:-1] = flat[2:] - flat[:-2]
-        along[0], along[-1] = flat[1] - flat[0], flat[-1] - flat[-2]
-        normal = along[:, ::-1] * (-1.0, 1.0) / np.maximum(np.hypot(along[:, 0], along[:, 1]), 1e-6)[:, None]
-        half = normal * (0.5 * width * self.scale) * _taper(len(flat), taper)
-        self.fill(np.concatenate([flat + half, (flat - half)[::-1]]), color, alpha)
+        # A point is a complex number here, so that a quarter turn is a product.
+        path = np.ascontiguousarray(points if points.shape[1] == 2 else self.project(points)).view(complex)[:, 0]
+        along = np.empty_like(path)
+        along[1:-1] = path[2:] - path[:-2]
+        along[0], along[-1] = path[1] - path[0], path[-1] - path[-2]
+        half = along * (0.5j * width * self.scale) / (np.abs(along) + 1e-9) * _taper(len(path), taper)
+        outline = np.concatenate([path + half, (path - half)[::-1]])
+        self.fill(outline.view(float).reshape(-1, 2), color, alpha)
 
     def finish(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Return the picture (H, W, 3) in [0, 255] and how much of each pixel is person (H, W) in [0, 1]."""

@@ -12,9 +12,7 @@ _HAIR = ((0.0, -0.24, -0.22), (1.08, 1.22, 1.12))
 # Hairlines from the person's right temple to the left one, (x, y); the depth follows from the skull.
 _HAIRLINES: dict[str, Floats] = {
     "short": bilateral([(-0.98, 0.02), (-0.90, -0.30), (-0.80, -0.66), (-0.45, -0.84), (0.0, -0.80)]),
-    "fringe": bilateral(
-        [(-0.98, 0.10), (-0.88, -0.25), (-0.74, -0.55), (-0.47, -0.58), (-0.2, -0.66), (0, -0.6)]
-    ),
+    "fringe": bilateral([(-0.98, 0.10), (-0.88, -0.25), (-0.74, -0.55), (-0.47, -0.58), (-0.2, -0.66), (0, -0.6)]),
     "bob": bilateral([(-1.0, 0.25), (-0.92, -0.10), (-0.80, -0.50), (-0.45, -0.84), (0.0, -1.02)]),
 }
 _HAIRLINES["curly"] = _HAIRLINES["short"]
@@ -67,18 +65,14 @@ def draw_hair(canvas: Canvas, person: Identity, rng: np.random.Generator) -> Non
     line[:, 1] -= 0.14 * max(person.age - 0.4, 0.0) * (np.abs(line[:, 0]) < 0.8)
     hairline = canvas.project(smooth(_on_skull(line)))
     outline = _hair_outline(canvas, person)
-    first, last = (
-        int(np.argmin(np.sum((outline - end) ** 2, axis=1))) for end in (hairline[0], hairline[-1])
-    )
+    first, last = (int(np.argmin(np.sum((outline - end) ** 2, axis=1))) for end in (hairline[0], hairline[-1]))
     over_the_top = np.arange(last, last - ((last - first) % len(outline)) - 1, -1)
     arc = outline[over_the_top % len(outline)][::-1]
     canvas.fill(np.concatenate([hairline, arc[::-1]]), person.hair, body=True)
     if person.hair_style in _FALL:
         bottom = _FALL[person.hair_style][0]
         for side in (-1.0, 1.0):
-            lock = np.array(
-                [(0.86, -0.55, 0.2), (1.02, -0.1, -0.1), (1.06, 0.4, -0.15), (1.0, bottom, -0.15)]
-            )
+            lock = np.array([(0.86, -0.55, 0.2), (1.02, -0.1, -0.1), (1.06, 0.4, -0.15), (1.0, bottom, -0.15)])
             canvas.stroke(smooth(lock * (side, 1, 1)), 0.26, person.hair, taper=0.35)
     _strands(canvas, person, hairline, arc, rng)
 
@@ -125,10 +119,8 @@ def _ear(canvas: Canvas, person: Identity, side: int) -> None:
     canvas.stroke(middle + ring[[12, 14, 0, 2, 3]] * 0.6, 0.05, mix(person.skin, (90, 20, 10), 0.4), 0.7)
 
 
-def _strands(
-    canvas: Canvas, person: Identity, hairline: Floats, arc: Floats, rng: np.random.Generator
-) -> None:
-    starts, ends = rng.random((2, 14))
+def _strands(canvas: Canvas, person: Identity, hairline: Floats, arc: Floats, rng: np.random.Generator) -> None:
+    starts, ends = rng.random((2, 11))
     middle = hairline.mean(axis=0)
     for start, jitter in zip(starts, ends, strict=True):
         low = hairline[int(start * (len(hairline) - 1))]

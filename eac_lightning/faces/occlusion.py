@@ -31,9 +31,7 @@ def _glasses(canvas: Canvas, points: Floats, _person: Identity, rng: np.random.G
 
 def _mask(canvas: Canvas, points: Floats, _person: Identity, rng: np.random.Generator) -> None:
     color = _FABRICS[rng.integers(len(_FABRICS))]
-    top = bilateral(
-        [(-0.94, points[1, 1] + 0.05, -0.2), (-0.50, 0.22, 0.75), (0.0, points[29, 1] - 0.02, 1.2)]
-    )
+    top = bilateral([(-0.94, points[1, 1] + 0.05, -0.2), (-0.50, 0.22, 0.75), (0.0, points[29, 1] - 0.02, 1.2)])
     bottom = points[14:1:-1] + np.array([0.0, 0.03, 0.0])
     canvas.fill(np.concatenate([smooth(top), smooth(bottom)]), color, body=True)
     for height in (0.45, 0.62, 0.80):
@@ -66,9 +64,7 @@ def _lock(canvas: Canvas, _points: Floats, person: Identity, rng: np.random.Gene
     reach = rng.uniform(0.1, 0.45)
     for strand in range(9):
         out = strand / 8
-        x = side * np.array(
-            [0.05 + 0.5 * out, 0.05 + 0.5 * out, 0.18 + 0.6 * out, 0.32 + 0.58 * out, 0.35 + 0.6 * out]
-        )
+        x = side * np.array([0.05 + 0.5 * out, 0.05 + 0.5 * out, 0.18 + 0.6 * out, 0.32 + 0.58 * out, 0.35 + 0.6 * out])
         y = [-1.25, -0.95, -0.45, 0.0, reach + 0.25 * out + rng.uniform(-0.1, 0.1)]
         path = np.column_stack([x, y, (0.5, 0.85, 0.95, 0.85, 0.7)])
         color = mix(person.hair, (255, 240, 215) if strand % 2 else (0, 0, 0), 0.07)

@@ -89,8 +89,7 @@ def check_size(size: int) -> None:
     """Raise a ConfigurationError unless pictures can be ``size`` pixels wide."""
     if not MIN_SIZE <= size <= MAX_SIZE:
         raise ConfigurationError(
-            f"A synthetic face is {MIN_SIZE} to {MAX_SIZE} pixels wide; {size} was asked for. "
-            "Choose a size in between."
+            f"A synthetic face is {MIN_SIZE} to {MAX_SIZE} pixels wide; {size} was asked for. Choose a size in between."
         )
 
 
@@ -121,9 +120,7 @@ def render_face(params: FaceParameters, size: int = 64) -> SyntheticFace:
 
     axes = tuple((np.arange(size) + 0.5 - middle) / scale for middle in center)
     cheeks = tuple(min(1.0, units.get(6, 0.0) + 0.5 * units.get(12, 0.0)) for units in (right, left))
-    normals, tint = head_normals(
-        (axes[0], axes[1]), turn, bumps(points, (cheeks[0], cheeks[1]), params.identity.age)
-    )
+    normals, tint = head_normals((axes[0], axes[1]), turn, bumps(points, (cheeks[0], cheeks[1]), params.identity.age))
     light = light_direction(params.light_azimuth, params.light_elevation, turn)
     picture = lit(picture, body, normals, tint, light, turn[2], params.light_strength) * params.exposure
     picture += _gradient(size, rng) * (1 - body[..., None])

@@ -47,7 +47,7 @@ def bumps(points: Floats, cheek: tuple[float, float], age: float) -> Floats:
 def head_normals(
     pixels: tuple[Floats, Floats], turn: Floats, relief: Floats
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Return unit normals (H, W, 3) in the head's frame and the tint (H, W) of each pixel.
+    """Return unit normals (3, H, W) in the head's frame and the tint (H, W) of each pixel.
 
     Args:
         pixels: Picture coordinates in head units, origin at the head's: x (W,) and y (H,).
@@ -55,25 +55,28 @@ def head_normals(
         relief: What :func:`bumps` returns.
     """
     middle = turn @ _CENTER
-    form = (turn / np.square(_RADII)) @ turn.T
-    u, v = (pixels[0] - middle[0])[None, :], (pixels[1] - middle[1])[:, None]
+    form = ((turn / np.square(_RADII)) @ turn.T).astype(np.float32)
+    u = (pixels[0] - middle[0]).astype(np.float32)[None, :]
+    v = (pixels[1] - middle[1]).astype(np.float32)[:, None]
     # The ray of a pixel meets the ellipsoid q'Aq = 1 where a z² + 2 b z + c = 0; outside, take the limb.
     a, b = form[2, 2], form[0, 2] * u + form[1, 2] * v
     c = form[0, 0] * u**2 + 2 * form[0, 1] * u * v + form[1, 1] * v**2 - 1
     z = (-b + np.sqrt(np.maximum(b**2 - a * c, 0.0))) / a
-    seen = np.stack(np.broadcast_arrays(u, v, z), axis=-1).astype(np.float32)
-    local = seen @ turn.astype(np.float32)
-    normals = local / np.square(_RADII).astype(np.float32)
-    normals /= np.linalg.norm(normals, axis=-1, keepdims=True)
+    seen = np.stack(np.broadcast_arrays(u, v, z)).reshape(3, -1)
+    local = turn.T.astype(np.float32) @ seen
+    normals = _unit(local / np.square(_RADII).astype(np.float32)[:, None])
 
-    x, y = (local + _CENTER.astype(np.float32)).reshape(-1, 3)[:, :2].T
+    x, y = local[0] + np.float32(_CENTER[0]), local[1] + np.float32(_CENTER[1])
     slope_x, slope_y, tint = _relief(x, y, relief.astype(np.float32))
-    front = np.clip(normals[..., 2], 0.0, 1.0).ravel()
-    flat = normals.reshape(-1, 3)
-    flat[:, 0] -= slope_x * front
-    flat[:, 1] -= slope_y * front
-    flat /= np.linalg.norm(flat, axis=-1, keepdims=True)
-    return normals, (tint * front).reshape(normals.shape[:2])
+    # The relief is that of the front; it fades where the head turns away.
+    front = np.clip(normals[2], 0.0, 1.0)
+    normals[0] -= slope_x * front
+    normals[1] -= slope_y * front
+    return _unit(normals).reshape(3, *z.shape), (tint * front).reshape(z.shape)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.asarray(vectors / np.sqrt(np.einsum("ij,ij->j", vectors, vectors)))
 
 
 def _relief(
@@ -109,17 +112,17 @@ def lit(
     Args:
         picture: Flat colours in [0, 255].
         body: Share of each pixel (H, W) that is person.
-        normals: Unit normals (H, W, 3).
+        normals: Unit normals (3, H, W).
         tint: Local darkening or brightening (H, W).
         light: Unit vector to the light.
         view: Unit vector to the viewer.
         strength: Share of the light that has a direction, in [0, 1].
     """
     soft = 0.25
-    lambert = np.clip((normals @ light.astype(np.float32) + soft) / (1 + soft), 0.0, None)
+    lambert = np.clip((np.tensordot(light.astype(np.float32), normals, 1) + soft) / (1 + soft), 0.0, None)
     gain = (1 - 0.85 * strength + 1.0 * strength * lambert) * (1 + tint)
     half = (light + view) / np.linalg.norm(light + view)
-    gloss = 30.0 * strength * np.clip(normals @ half.astype(np.float32), 0.0, None) ** 14
+    gloss = 30.0 * strength * np.clip(np.tensordot(half.astype(np.float32), normals, 1), 0.0, None) ** 14
     # Light that went through skin is red: shadows lose blue first.
     channels = gain[..., None] ** np.array([0.9, 1.05, 1.15], dtype=np.float32)
     shaded = picture * channels + gloss[..., None]

@@ -3,7 +3,7 @@
 import csv
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -52,11 +52,17 @@ def sample_face(
             in 85 of 100 faces.
 
     Raises:
-        ConfigurationError: For an unknown expression.
+        ConfigurationError: For an unknown expression, or an intensity out of range.
     """
     if expression not in EXPRESSIONS:
         raise unknown_name("expression", expression, EXPRESSIONS)
-    person = sample_identity(rng)
+    if intensity is not None and not 0 <= intensity <= 1:
+        raise ConfigurationError(
+            f"The intensity of an expression lies between 0 (at rest) and 1; found {intensity}. "
+            "Leave it out to have it drawn."
+        )
+    drawn_person = sample_identity(rng)
+    person = identity or drawn_person
     drawn = float(rng.uniform(0.35, 1.0))
     strength = drawn if intensity is None else intensity
     units = {unit: min(1.0, strength * float(rng.uniform(0.8, 1.15))) for unit in EXPRESSIONS[expression]}
@@ -75,7 +81,7 @@ def sample_face(
         intensity=strength if EXPRESSIONS[expression] else 0.0,
         action_units=units,
         side=side if expression == "contempt" else "both",
-        identity=identity or person,
+        identity=person,
         yaw=float(yaw),
         pitch=float(pitch),
         roll=float(roll),
@@ -106,9 +112,7 @@ def contact_sheet(
         faces = [sample_face(name, rng, identity=person, intensity=0.9, occlusion="none") for name in columns]
         calm = [replace(face, yaw=face.yaw / 2, pitch=face.pitch / 2, roll=face.roll / 3) for face in faces]
         sheet.append(
-            np.concatenate(
-                [render_face(replace(face, blur=0.0, noise=0.0), size).image for face in calm], axis=1
-            )
+            np.concatenate([render_face(replace(face, blur=0.0, noise=0.0), size).image for face in calm], axis=1)
         )
     return np.concatenate(sheet)
 
@@ -143,11 +147,13 @@ def write_synthetic_faces(
         The path of the table.
 
     Raises:
-        ConfigurationError: For a size, a class, a fraction or a count that cannot be.
+        ConfigurationError: For a size, a seed, a class, a fraction or a count that cannot be.
         DataError: When ``out`` exists and is not an empty folder; nothing in it is touched.
     """
     out = Path(out)
     check_size(size)
+    if seed < 0:
+        raise ConfigurationError(f"A seed is 0 or more; found {seed}. Take any non-negative number.")
     splits = _splits(count, classes, val_fraction, test_fraction)
     if out.exists() and not (out.is_dir() and not any(out.iterdir())):
         raise DataError(
@@ -185,9 +191,7 @@ def _splits(count: int, classes: Sequence[str], val_fraction: float, test_fracti
         faces = len(range(start, count, len(classes)))
         val, test = round(faces * val_fraction), round(faces * test_fraction)
         if min(val, test, faces - val - test) < 1:
-            enough = len(classes) * int(
-                np.ceil(1 / min(val_fraction, test_fraction, 1 - val_fraction - test_fraction))
-            )
+            enough = len(classes) * int(np.ceil(1 / min(val_fraction, test_fraction, 1 - val_fraction - test_fraction)))
             raise ConfigurationError(
                 f"{count} faces are too few for {len(classes)} classes in train, val and test "
                 f"(val_fraction={val_fraction}, test_fraction={test_fraction}). Ask for {enough} or more."
@@ -223,12 +227,15 @@ def _write(
 def _row(face: SyntheticFace) -> dict[str, str]:
     """Return every parameter of a face as columns of the table."""
     params = face.parameters
-    values = asdict(params) | asdict(params.identity) | dict(params.identity.shape)
-    del values["identity"], values["shape"], values["action_units"]
+    values: dict[str, float | int | str] = {
+        entry.name: getattr(thing, entry.name)
+        for thing in (params, params.identity)
+        for entry in fields(thing)
+        if entry.name not in ("action_units", "identity", "shape")
+    }
+    values |= params.identity.shape
     for side, units in (("right", params.right_units), ("left", params.left_units)):
         values |= {f"{side}_au{unit}": float(units.get(unit, 0.0)) for unit in sorted(ACTION_UNITS)}
-    for k, (x, y) in enumerate(face.landmarks):
-        values |= {f"x{k}": float(x), f"y{k}": float(y)}
-    return {
-        name: f"{value:.4f}" if isinstance(value, float) else str(value) for name, value in values.items()
-    }
+    for k, (x, y) in enumerate(face.landmarks.tolist()):
+        values |= {f"x{k}": x, f"y{k}": y}
+    return {name: f"{value:.4f}" if isinstance(value, float) else str(value) for name, value in values.items()}

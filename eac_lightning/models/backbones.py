@@ -13,6 +13,7 @@ from torch import nn
 
 from eac_lightning.errors import ConfigurationError, unknown_name
 from eac_lightning.models.mobilefacenet import MobileFaceNet
+from eac_lightning.models.resnet8 import ResNet8
 from eac_lightning.models.timm_backbone import create_timm_backbone, list_timm_backbones
 from eac_lightning.models.torchvision_backbone import create_torchvision_backbone, list_torchvision_backbones
 from eac_lightning.models.weights import load_weights
@@ -21,7 +22,7 @@ BackboneFactory = Callable[..., nn.Module]
 Factory = TypeVar("Factory", bound=BackboneFactory)
 
 _TIMM = "timm/"
-_registry: dict[str, BackboneFactory] = {"mobilefacenet": MobileFaceNet}
+_registry: dict[str, BackboneFactory] = {"mobilefacenet": MobileFaceNet, "resnet8": ResNet8}
 
 
 def register_backbone(name: str) -> Callable[[Factory], Factory]:

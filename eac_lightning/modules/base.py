@@ -1,6 +1,5 @@
 """The base of every method: a network, metrics and an optimizer, around one hook, ``compute_loss``."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -8,7 +7,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from eac_lightning._lightning import L, check_same_namespace
-from eac_lightning.batch import check_labels, to_float_rgb, unpack_batch
+from eac_lightning.batch import to_float_rgb, unpack_batch
 from eac_lightning.errors import CheckpointError, ConfigurationError, TrainingDivergedError
 from eac_lightning.metrics.classification import ClassificationReport
 from eac_lightning.metrics.label_noise import WrongLabelShare
@@ -63,7 +62,6 @@ class FERModule(L.LightningModule):
                 f"{len(class_names)} names ({', '.join(class_names)}). Give one of the two."
             )
         self.seed = default_seed() if seed is None else seed
-        self._image_range_checked = False
         if class_names is not None or num_classes is not None:
             self._set_classes(class_names or [str(label) for label in range(num_classes or 0)])
 
@@ -188,18 +186,8 @@ class FERModule(L.LightningModule):
         present = any(isinstance(callback, RunReport) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         return [] if present else [RunReport()]
 
-    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
-        """Check labels, and once the range of the images, while the batch is still on the CPU."""
-        label = batch.get("label") if isinstance(batch, Mapping) else batch[1] if len(batch) > 1 else None
-        if isinstance(label, Tensor):
-            check_labels(label, self.num_classes)
-        if not self._image_range_checked:
-            self._check_image_range(batch["image"] if isinstance(batch, Mapping) else batch[0])
-            self._image_range_checked = True
-        return batch
-
-    def _check_image_range(self, image: Any) -> None:
-        if not (self.hparams["normalize"] and isinstance(image, Tensor) and image.is_floating_point()):
+    def _check_image_range(self, image: Tensor) -> None:
+        if not self.hparams["normalize"]:
             return
         low, high = (float(bound) for bound in image.aminmax())
         if low < -0.01 or high > 1.01:
@@ -215,6 +203,8 @@ class FERModule(L.LightningModule):
             TrainingDivergedError: If the loss is not finite; the last checkpoint is of the epoch before.
         """
         unpacked = self.unpack(batch)
+        if batch_idx == 0:
+            self._check_image_range(unpacked["image"])
         step_seed = derive_seed(self.seed, "step", self.current_epoch, batch_idx, self.global_rank)
         with seeded(step_seed, self.device):
             output = self.compute_loss(unpacked)

@@ -69,8 +69,7 @@ def confusion_matrix_figure(matrix: ArrayLike, class_names: Sequence[str], *, ti
     size = len(class_names)
     if counts.shape != (size, size) or size == 0:
         raise ConfigurationError(
-            f"Expected a confusion matrix ({size}, {size}) for {size} class names, but got shape "
-            f"{counts.shape}."
+            f"Expected a confusion matrix ({size}, {size}) for {size} class names, but got shape {counts.shape}."
         )
     totals = counts.sum(axis=1)
     share = counts / np.maximum(totals, 1)[:, None]
@@ -92,8 +91,6 @@ def confusion_matrix_figure(matrix: ArrayLike, class_names: Sequence[str], *, ti
         "rows: true class · columns: prediction"
     )
     x = _MARGIN / width
-    figure.text(
-        x, 1 - 0.2 / height, title or "Confusion matrix", va="center", size=12.5, weight="bold", color=INK
-    )
+    figure.text(x, 1 - 0.2 / height, title or "Confusion matrix", va="center", size=12.5, weight="bold", color=INK)
     figure.text(x, 1 - 0.36 / height, summary, va="top", size=7.8, color=MUTED, linespacing=1.45)
     return figure

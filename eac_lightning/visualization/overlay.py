@@ -5,21 +5,26 @@ from typing import Literal
 import numpy as np
 import torch
 from matplotlib import colormaps
-from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.colors import Colormap, LinearSegmentedColormap, ListedColormap
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 from torch.nn.functional import interpolate
 
 from eac_lightning.errors import ConfigurationError
 
-PALETTES: dict[str, Colormap] = {
-    "evidence": colormaps["inferno"],
-    "disagreement": LinearSegmentedColormap.from_list(
-        "disagreement", ["#000000", "#083d4f", "#0f8a9d", "#5fd3d6", "#effffb"]
-    ),
-}
-_FACE_BRIGHTNESS = 0.62
+_FACE_BRIGHTNESS = 0.68
 _LUMA = np.array([0.299, 0.587, 0.114])
+
+
+def _light(colors: Colormap) -> Colormap:
+    """Dim a colormap at its weak end: faint evidence would lie over the face as a haze."""
+    steps = np.linspace(0.0, 1.0, 256)
+    return ListedColormap(colors(steps)[:, :3] * np.sqrt(steps)[:, None] * 0.92)
+
+
+_TEAL = LinearSegmentedColormap.from_list("teal", ["#000000", "#083d4f", "#0f8a9d", "#5fd3d6", "#effffb"])
+PALETTES = {"evidence": _light(colormaps["inferno"]), "disagreement": _light(_TEAL)}
+"""The light that a map of 0 to 1 adds to a face."""
 
 
 def to_rgb(image: Tensor | ArrayLike) -> NDArray[np.float64]:
@@ -52,9 +57,7 @@ def strength(attention_map: Tensor | ArrayLike, peak: float | None = None) -> ND
     Raises:
         ConfigurationError: If the map is not two-dimensional.
     """
-    values = torch.as_tensor(
-        np.array(attention_map) if not isinstance(attention_map, Tensor) else attention_map
-    )
+    values = torch.as_tensor(np.array(attention_map) if not isinstance(attention_map, Tensor) else attention_map)
     if values.ndim != 2:
         raise ConfigurationError(f"Expected an attention map (h, w), but got shape {tuple(values.shape)}.")
     evidence = values.detach().double().cpu().clamp(min=0.0).numpy()

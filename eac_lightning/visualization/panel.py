@@ -89,14 +89,10 @@ class _Sheet:
     def bar(self, x: float, y: float, width: float, height: float, color: str) -> None:
         box = (x / self.width, 1 - (y + height) / self.height)
         size = (width / self.width, height / self.height)
-        self.figure.add_artist(
-            Rectangle(box, *size, transform=self.figure.transFigure, facecolor=color, lw=0)
-        )
+        self.figure.add_artist(Rectangle(box, *size, transform=self.figure.transFigure, facecolor=color, lw=0))
 
 
-def _verdict(
-    sheet: _Sheet, sample: CAMSample, names: Sequence[str], x: float, y: float, height: float
-) -> None:
+def _verdict(sheet: _Sheet, sample: CAMSample, names: Sequence[str], x: float, y: float, height: float) -> None:
     """Write the words left of a row: the verdict, then each label with its name."""
     mark = {True: ("✓ correct", RIGHT), False: ("✗ wrong", WRONG), None: ("unlabelled", MUTED)}
     verdict, color = mark[sample.correct]
@@ -131,9 +127,7 @@ def _legend(sheet: _Sheet, x: float, y: float, step: float) -> None:
         x += step
 
 
-def cam_panel(
-    samples: Sequence[CAMSample], class_names: Sequence[str], *, title: str = ""
-) -> NDArray[np.uint8]:
+def cam_panel(samples: Sequence[CAMSample], class_names: Sequence[str], *, title: str = "") -> NDArray[np.uint8]:
     """Draw a panel of class activation maps, one row a face.
 
     A row shows the face, its flipped twin, the maps of the predicted and of the given class over the face,

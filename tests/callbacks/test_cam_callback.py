@@ -43,7 +43,7 @@ def test_a_fit_draws_every_n_epochs_and_at_the_end(
     trainer = make_trainer(CAMCallback(samples=3, every_n_epochs=2), max_epochs=3)
     trainer.fit(module, loader(), loader(9))
     assert pictures(tmp_path) == ["cam_train", "cam_train_epoch_001", "cam_val", "cam_val_epoch_001"]
-    assert [title for title, _ in drawn][0] == "Where the network looks · validation · epoch 1"
+    assert drawn[0][0] == "Where the network looks · validation · epoch 1"
 
 
 def test_a_panel_is_written_as_a_picture(
@@ -213,8 +213,11 @@ def test_a_fast_dev_run_writes_nothing(
 
 
 def test_a_module_without_maps_is_refused(make_trainer: MakeTrainer, loader: Loader) -> None:
-    with pytest.raises(ConfigurationError, match="CAMCallback needs a FERModule.*got a LightningModule"):
-        make_trainer(CAMCallback()).validate(L.LightningModule(), loader())
+    class Other(L.LightningModule):
+        def test_step(self, batch: Any) -> None: ...
+
+    with pytest.raises(ConfigurationError, match=r"CAMCallback needs a FERModule.*got a Other"):
+        make_trainer(CAMCallback()).test(Other(), loader())
 
 
 def test_a_network_without_maps_is_refused_before_training(
@@ -228,7 +231,7 @@ def test_a_network_without_maps_is_refused_before_training(
 def test_an_unknown_method_names_the_nearest(
     module: L.LightningModule, make_trainer: MakeTrainer, loader: Loader
 ) -> None:
-    with pytest.raises(ConfigurationError, match="Unknown CAM method 'gradcam'.*Did you mean 'grad_cam'"):
+    with pytest.raises(ConfigurationError, match=r"Unknown CAM method 'gradcam'.*Did you mean 'grad_cam'"):
         make_trainer(CAMCallback(method="gradcam")).test(module, loader())
 
 

@@ -60,10 +60,14 @@ def test_what_is_given_replaces_what_is_drawn_and_nothing_else():
 
 
 def test_an_unknown_expression_names_the_nearest():
-    with pytest.raises(
-        ConfigurationError, match=r"Unknown expression 'happyness'\. Did you mean 'happiness'"
-    ):
+    with pytest.raises(ConfigurationError, match=r"Unknown expression 'happyness'\. Did you mean 'happiness'"):
         sample_face("happyness", np.random.default_rng(0))
+
+
+@pytest.mark.parametrize("intensity", [-0.1, 1.5])
+def test_an_intensity_out_of_range_is_refused(intensity):
+    with pytest.raises(ConfigurationError, match=f"between 0 .* and 1; found {intensity}"):
+        sample_face("anger", np.random.default_rng(0), intensity=intensity)
 
 
 def test_a_contact_sheet_has_a_person_a_row_and_an_expression_a_column():
@@ -153,6 +157,7 @@ def test_an_interrupted_run_leaves_nothing(tmp_path, monkeypatch):
         ({"val_fraction": 0.0}, "val_fraction=0.0"),
         ({"val_fraction": 0.5, "test_fraction": 0.5}, "leave something to train on"),
         ({"size": 32}, "48 to 512"),
+        ({"seed": -1}, "seed is 0 or more; found -1"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_written(tmp_path, options, message):

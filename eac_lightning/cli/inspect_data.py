@@ -1,0 +1,15 @@
+"""``eac data``: what is in a folder of faces."""
+
+from argparse import Namespace
+
+from rich.console import Console
+
+from eac_lightning.data.inspection import inspect_dataset, render_inspection
+
+
+def run(arguments: Namespace) -> None:
+    """Print layout, classes, splits, broken files and duplicates."""
+    inspection = inspect_dataset(
+        arguments.root, arguments.layout, classes=arguments.classes, seed=arguments.seed
+    )
+    Console().print(render_inspection(inspection))

@@ -1,0 +1,65 @@
+"""Small things that many tests need: a tiny backbone, and faces on disk."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from eac_lightning.models import backbones
+
+CLASSES = ("anger", "happiness", "neutral")
+
+
+class TinyBackbone(nn.Module):
+    """Two convolutions with batch norm; (N, 8, H/4, W/4)."""
+
+    num_features = 8
+    output_stride = 4
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.ReLU(), nn.Conv2d(8, 8, 3, 2, 1), nn.ReLU()
+        )
+
+    def forward_features(self, image: Tensor) -> Tensor:
+        features: Tensor = self.layers(image)
+        return features
+
+
+@pytest.fixture(autouse=True)
+def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Register the backbone ``tiny``, and give the registry, seeds and threads back afterwards."""
+    monkeypatch.setattr(backbones, "_registry", {**backbones._registry, "tiny": TinyBackbone})
+    monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+    yield
+
+
+@pytest.fixture
+def faces(tmp_path: Path) -> Path:
+    """A folder {train,val,test}/<class>/*.png whose classes differ in brightness, so that they can be learned."""
+    return make_faces(tmp_path / "faces")
+
+
+def make_faces(root: Path, per_class: tuple[int, int, int] = (8, 4, 4), size: int = 16) -> Path:
+    rng = np.random.default_rng(0)
+    for split, count in zip(("train", "val", "test"), per_class, strict=True):
+        for label, name in enumerate(CLASSES):
+            folder = root / split / name
+            folder.mkdir(parents=True)
+            for i in range(count):
+                pixels = rng.integers(0, 60, (size, size, 3)) + 90 * label
+                Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    return root
+
+
+def batch(samples: int = 6, classes: int = 3, size: int = 16, seed: int = 0) -> dict[str, Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    return {
+        "image": torch.rand(samples, 3, size, size, generator=generator),
+        "label": torch.randint(classes, (samples,), generator=generator),
+    }
