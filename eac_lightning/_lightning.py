@@ -43,12 +43,10 @@ if TYPE_CHECKING:
     import pytorch_lightning.callbacks as callbacks
     import pytorch_lightning.cli as cli
     import pytorch_lightning.loggers as loggers
-    import pytorch_lightning.utilities as utilities
 else:
     L = importlib.import_module(NAMESPACE)
     callbacks = importlib.import_module(f"{NAMESPACE}.callbacks")
     loggers = importlib.import_module(f"{NAMESPACE}.loggers")
-    utilities = importlib.import_module(f"{NAMESPACE}.utilities")
 
     def __getattr__(name: str):
         # LightningCLI pulls jsonargparse in, which only the command line needs.
@@ -70,4 +68,4 @@ def check_same_namespace(trainer: object) -> None:
         )
 
 
-__all__ = ["NAMESPACE", "L", "callbacks", "check_same_namespace", "choose_namespace", "loggers", "utilities"]
+__all__ = ["NAMESPACE", "L", "callbacks", "check_same_namespace", "choose_namespace", "cli", "loggers"]

@@ -32,7 +32,9 @@ def find_recipe(name: str) -> Path:
     if name in recipes:
         return recipes[name]
     if Path(name).suffix in (".yaml", ".yml"):
-        raise ConfigurationError(f"Expected a recipe at {name}, but there is no such file. `eac recipes` lists the bundled ones.")
+        raise ConfigurationError(
+            f"Expected a recipe at {name}, but there is no such file. `eac recipes` lists the bundled ones."
+        )
     raise unknown_name("recipe", name, recipes)
 
 

@@ -1,6 +1,5 @@
 """Small things that many tests need: a tiny backbone, and faces on disk."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -32,11 +31,10 @@ class TinyBackbone(nn.Module):
 
 
 @pytest.fixture(autouse=True)
-def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the backbone ``tiny``, and give the registry, seeds and threads back afterwards."""
     monkeypatch.setattr(backbones, "_registry", {**backbones._registry, "tiny": TinyBackbone})
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
-    yield
 
 
 @pytest.fixture

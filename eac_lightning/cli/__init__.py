@@ -49,7 +49,9 @@ def build_parser() -> argparse.ArgumentParser:
     for name, text in TRAINING_COMMANDS.items():
         commands.add_parser(name, help=f"{text} (-c RECIPE [-c OVERLAY] [--data.root DIR] [--any.option value])")
     _add_recipes(commands.add_parser("recipes", help="list the bundled recipes, or print one"))
-    _add_data(commands.add_parser("data", help="what is in a folder: layout, classes, splits, broken files, duplicates"))
+    _add_data(
+        commands.add_parser("data", help="what is in a folder: layout, classes, splits, broken files, duplicates")
+    )
     _add_noise(commands.add_parser("noise", help="write a noisy label file that can be shared and replayed"))
     _add_synth(commands.add_parser("synth", help="write a data set of synthetic faces with known labels"))
     _add_cam(commands.add_parser("cam", help="draw class activation maps of pictures"))
@@ -88,6 +90,9 @@ def _add_synth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--count", type=int, default=2000, help="number of faces (default: 2000)")
     parser.add_argument("--size", type=int, default=64, help="side in pixels, 48 to 512 (default: 64)")
     parser.add_argument("--seed", type=int, default=0, help="the same seed gives the same bytes (default: 0)")
+    parser.add_argument(
+        "--variation", type=float, default=1.0, help="spread of pose, light, intensity: 0 to 1 (default: 1)"
+    )
     parser.add_argument("--classes", nargs="+", help="which expressions (default: all eight)")
     parser.set_defaults(module="write_synthetic")
 

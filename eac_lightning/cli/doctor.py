@@ -14,7 +14,7 @@ PACKAGES = (
 )  # fmt: skip
 
 
-def run(arguments: Namespace) -> int:
+def run(_: Namespace) -> int:
     """Print what is installed and what is wrong with it; return 1 if anything is."""
     versions = {name: _version(name) for name in PACKAGES}
     table = Table("what", "found", box=None)
@@ -54,7 +54,7 @@ def find_problems(versions: dict[str, str | None]) -> list[str]:
     lightnings = {versions[name] for name in ("pytorch-lightning", "lightning") if versions.get(name)}
     if len(lightnings) > 1:
         problems.append(
-            f"pytorch-lightning and lightning are installed in two versions ({', '.join(sorted(map(str, lightnings)))}): "
+            f"pytorch-lightning and lightning differ in version ({', '.join(sorted(map(str, lightnings)))}): "
             "give them the same one, so that a checkpoint of one loads in the other."
         )
     torch_version = versions.get("torch")

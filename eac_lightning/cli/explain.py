@@ -4,6 +4,7 @@ import inspect
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import Any
 
 from eac_lightning._lightning import L
 from eac_lightning.labels.noise import LabelNoise
@@ -11,7 +12,9 @@ from eac_lightning.labels.noise import LabelNoise
 _BASES = (L.LightningModule, L.LightningDataModule, L.Callback, LabelNoise)
 _GROUPS = ("model", "data", "trainer", "optimizer", "lr_scheduler")
 _CLASS = re.compile(r"(?:Expected a dot import path string: |Problem with given class_path ')([\w.]+)")
-_NO_CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)|(?:[Nn]o module named|has no attribute) '([\w.]+)'")
+_NO_CLASS = re.compile(
+    r"Expected a dot import path string: ([\w.]+)|(?:[Nn]o module named|has no attribute) '([\w.]+)'"
+)
 _NO_OPTION = re.compile(r"(?:Option|Key) '([\w.]+)' is not (?:accepted|expected)|[Uu]nrecognized arguments?: (\S+)")
 _WRONG_TYPE = re.compile(r'Parser key "([\w.]+)": Expected an? (.+?)\. Got value: (.*?)(?: - | Given |$)')
 _MISSING = re.compile(r"Parser key \"(\w+)\":.*?following arguments are required: ([\w.]+)")
@@ -51,12 +54,13 @@ def explain(message: str) -> str:
 def _option_names() -> set[str]:
     """Return the last word of every option of a training command, of the Trainer and of the public classes."""
     names = {"config", "ckpt_path", "seed_everything", *_GROUPS}
-    for kind in (L.Trainer, *(kind for base in _BASES for kind in _subclasses(base))):
-        names |= set(inspect.signature(kind).parameters)
+    for base in (L.Trainer, *_BASES):
+        for kind in (base, *_subclasses(base)):
+            names |= set(inspect.signature(kind).parameters)
     return names
 
 
-def _subclasses(base: type) -> Iterable[type]:
+def _subclasses(base: type[Any]) -> Iterable[type[Any]]:
     for kind in base.__subclasses__():
         yield kind
         yield from _subclasses(kind)

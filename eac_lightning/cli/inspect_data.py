@@ -9,7 +9,5 @@ from eac_lightning.data.inspection import inspect_dataset, render_inspection
 
 def run(arguments: Namespace) -> None:
     """Print layout, classes, splits, broken files and duplicates."""
-    inspection = inspect_dataset(
-        arguments.root, arguments.layout, classes=arguments.classes, seed=arguments.seed
-    )
+    inspection = inspect_dataset(arguments.root, arguments.layout, classes=arguments.classes, seed=arguments.seed)
     Console().print(render_inspection(inspection))

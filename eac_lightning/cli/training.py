@@ -3,9 +3,10 @@
 import argparse
 import importlib
 import logging
-import sys
+import os
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,18 +16,25 @@ from rich.logging import RichHandler
 from rich.text import Text
 
 import eac_lightning
-from eac_lightning._lightning import L, callbacks, loggers, utilities
+from eac_lightning._lightning import L, callbacks, loggers
 from eac_lightning._lightning import cli as lightning_cli
 from eac_lightning.callbacks.report import RESULTS
 from eac_lightning.cli.explain import explain
-from eac_lightning.errors import ConfigurationError
+from eac_lightning.errors import ConfigurationError, EACError
 from eac_lightning.recipes import find_recipe
 
-
+_NOTHING_TO_DO = (
+    "LeafSpec",  # of torch, inside Lightning
+    "does not have many workers",  # the store needs none
+    "smaller than the logging interval",
+    "callbacks used to create the checkpoint need to be provided",  # an evaluation writes no checkpoints
+    "args parameter is intended to run from within Python",  # these are the arguments of the process
+    "Checkpoint directory .* exists and is not empty",  # an earlier run has been moved away
+)
 CLI = TypeVar("CLI", bound="EACCLI")
 
 
-class EACCLI(lightning_cli.LightningCLI):  # type: ignore[misc, name-defined]
+class EACCLI(lightning_cli.LightningCLI):
     """LightningCLI whose runs keep everything in one folder, ``--trainer.default_root_dir``."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
@@ -47,7 +55,12 @@ class EACCLI(lightning_cli.LightningCLI):  # type: ignore[misc, name-defined]
         )
 
     def add_arguments_to_parser(self, parser: Any) -> None:
-        """Make EAC on a folder of faces what runs when no recipe says otherwise."""
+        """Make EAC on a folder of faces the default, and let the data tell the module its classes and image size."""
+        # Known when the module is built, they let the network stand before an --optimizer asks for its parameters.
+        for name in ("class_names", "image_size"):
+            parser.link_arguments(
+                "data", f"model.init_args.{name}", compute_fn=partial(_told_by, name), apply_on="instantiate"
+            )
         parser.set_defaults(
             {
                 "model": {"class_path": "eac_lightning.EACModule"},
@@ -68,7 +81,7 @@ class EACCLI(lightning_cli.LightningCLI):  # type: ignore[misc, name-defined]
             config["weights_only"] = True
         folder = Path(config["trainer"]["default_root_dir"])
         if self.subcommand == "fit":
-            if not config["trainer"]["fast_dev_run"] and utilities.rank_zero_only.rank == 0:
+            if not config["trainer"]["fast_dev_run"] and not os.environ.get("LOCAL_RANK", "0").strip("0"):
                 _keep_earlier_run(folder, config.get("ckpt_path"))
             return
         self.save_config_callback = None
@@ -94,11 +107,18 @@ class EACCLI(lightning_cli.LightningCLI):  # type: ignore[misc, name-defined]
             if trainer["logger"] is None:
                 kwargs["logger"] = loggers.CSVLogger(folder, name="", version="")
             added = [] if trainer["fast_dev_run"] else run_folder_checkpoints(folder)
-        elif trainer["logger"] is None:
-            kwargs["logger"] = False  # a new metrics.csv would replace that of the fit
+        else:
+            kwargs["enable_checkpointing"] = False
+            if trainer["logger"] is None:
+                kwargs["logger"] = False  # a new metrics.csv would replace that of the fit
         if trainer["enable_progress_bar"] is not False:
             added.append(callbacks.RichProgressBar(leave=False))
         return super().instantiate_trainer(**kwargs, callbacks=[*(trainer["callbacks"] or []), *added])
+
+
+def _told_by(name: str, data: object) -> Any:
+    value = getattr(data, name, None)
+    return list(value) if isinstance(value, tuple) else value
 
 
 def run_folder_checkpoints(folder: str | Path) -> list[Any]:
@@ -131,16 +151,17 @@ def _configure_logging() -> None:
     if not log.handlers:
         log.addHandler(RichHandler(show_path=False, show_time=False))
     logging.getLogger(f"{L.__name__}.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.getMessage())
-    for text in (".*LeafSpec.*", ".*does not have many workers.*", ".*smaller than the logging interval.*"):
-        warnings.filterwarnings("ignore", text)
+    for text in _NOTHING_TO_DO:
+        warnings.filterwarnings("ignore", f".*{text}.*")
 
 
 def train(arguments: Sequence[str], cli_class: type[CLI]) -> CLI | None:
     """Run LightningCLI on prepared arguments; return None where they are wrong, which is explained."""
-    # LightningCLI warns when it is given arguments beside those of the process: they are the same ones.
-    sys.argv = sys.argv[:1]
     try:
         return cli_class(arguments)
+    except ValueError as error:
+        # jsonargparse wraps what the data say of themselves when the module asks them for their classes.
+        raise error.__cause__ if isinstance(error.__cause__, EACError) else error from None
     except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
         text = Text("Error: ", style="bold red").append(explain(str(error)), style="not bold default")
         Console(stderr=True).print(text)
@@ -197,5 +218,3 @@ def _checkpoint_of(folder: Path, checkpoint: str | None) -> str:
     if checkpoint is None:
         logging.getLogger("eac_lightning").info("using %s (--ckpt_path takes another)", path)
     return str(path)
-
-

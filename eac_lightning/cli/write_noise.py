@@ -21,15 +21,15 @@ def run(arguments: Namespace) -> None:
         raise ConfigurationError(
             f"{arguments.out} exists already, and a run may depend on it. Name another file with --out, or remove it."
         )
-    annotations = read_annotations(
-        arguments.root, arguments.layout, classes=arguments.classes, seed=arguments.seed
-    )
+    annotations = read_annotations(arguments.root, arguments.layout, classes=arguments.classes, seed=arguments.seed)
     noisy = change_labels(annotations, None, _noise(arguments), arguments.seed)
     write_noise_file(arguments.out, noisy.table, noisy.class_names)
     console = Console()
     for note in noisy.notes:
         console.print(note, highlight=False)
-    console.print(f"{arguments.out}  (use it: --data.noise NoiseFile --data.noise.path {arguments.out})", highlight=False)
+    console.print(
+        f"{arguments.out}  (use it: --data.noise NoiseFile --data.noise.path {arguments.out})", highlight=False
+    )
 
 
 def _noise(arguments: Namespace) -> LabelNoise:

@@ -17,6 +17,7 @@ def run(arguments: Namespace) -> None:
             count=arguments.count,
             size=arguments.size,
             seed=arguments.seed,
+            variation=arguments.variation,
             classes=arguments.classes or tuple(EXPRESSIONS),
             progress=lambda done, _: bar.update(task, completed=done),
         )

@@ -84,9 +84,7 @@ def read_annotations(
     options = Options(None if classes is None else tuple(map(str, classes)), dict(columns or {}), votes)
     name, reason = choose_layout(root, layout, options)
     if columns and name != "table":
-        raise ConfigurationError(
-            f"columns name the columns of a table, but the layout of {root} is {name!r}."
-        )
+        raise ConfigurationError(f"columns name the columns of a table, but the layout of {root} is {name!r}.")
     rows, class_names = _select_classes(LAYOUTS[name].read(root, options), options.classes)
     rows, left_out = _leave_out_bad(rows, on_bad_image)
     if rows.table.empty:
@@ -101,9 +99,7 @@ def _select_classes(rows: Rows, wanted: Sequence[str] | None) -> tuple[Rows, tup
     """Translate a reader's own classes into the chosen ones and leave out the rows of others."""
     names, index = choose_classes(rows.class_names, wanted)
     notes = list(rows.notes)
-    merged = [
-        old for old, new in zip(rows.class_names, index, strict=True) if (index == new).sum() > 1 and new >= 0
-    ]
+    merged = [old for old, new in zip(rows.class_names, index, strict=True) if (index == new).sum() > 1 and new >= 0]
     if merged:
         notes.append(f"Spellings of one class were joined: {', '.join(merged)}.")
     label = rows.table["label"].to_numpy()

@@ -226,9 +226,7 @@ class FERDataModule(L.LightningDataModule):
 
     def _source(self, split: str) -> str:
         """Return the split whose faces serve as ``split``."""
-        to_test = (
-            split == "val" and self.val_fraction == 0 and not (self.annotations.table["split"] == "val").any()
-        )
+        to_test = split == "val" and self.val_fraction == 0 and not (self.annotations.table["split"] == "val").any()
         return "test" if to_test else split
 
     def _rows(self, split: str) -> NDArray[np.int64]:
@@ -244,9 +242,7 @@ class FERDataModule(L.LightningDataModule):
 
     def _read(self, splits: list[str]) -> None:
         """Decode the pictures of these splits, so that one error lists all that are bad."""
-        missing = {
-            source: self._rows(source) for source in map(self._source, splits) if source not in self._datasets
-        }
+        missing = {source: self._rows(source) for source in map(self._source, splits) if source not in self._datasets}
         for split, rows in missing.items():
             if not len(rows):
                 found = ", ".join(sorted(set(self.annotations.table["split"])))

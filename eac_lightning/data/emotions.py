@@ -52,8 +52,7 @@ def matching_classes(name: str, names: Sequence[str]) -> list[int]:
     return [
         position
         for position, other in enumerate(names)
-        if other.casefold() == name.casefold()
-        or (emotion is not None and canonical_emotion(other) == emotion)
+        if other.casefold() == name.casefold() or (emotion is not None and canonical_emotion(other) == emotion)
     ]
 
 

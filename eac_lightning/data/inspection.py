@@ -150,9 +150,7 @@ def _duplicates(table: pd.DataFrame, digests: list[str]) -> tuple[_Sets, _Sets, 
     groups = [rows for rows in sets.values() if len(rows) > 1]
     leaks = [rows for rows in groups if len({split[row] for row in rows}) > 1]
     conflicts = [rows for rows in groups if len({label[row] for row in rows}) > 1]
-    beside_train = [
-        split[row] for rows in leaks if any(split[row] == "train" for row in rows) for row in rows
-    ]
+    beside_train = [split[row] for rows in leaks if any(split[row] == "train" for row in rows) for row in rows]
     leaked = {name: beside_train.count(name) for name in SPLITS[1:] if name in split}
     named = [tuple(tuple(path[row] for row in rows) for rows in some) for some in (groups, leaks, conflicts)]
     return named[0], named[1], named[2], leaked
@@ -180,12 +178,8 @@ def render_inspection(inspection: Inspection) -> Group:
     facts.add_row("subjects in several splits", str(len(inspection.shared_subjects)))
     lists = [
         _listing("Broken pictures", [f"{path}: {reason}" for path, reason in inspection.broken]),
-        _listing(
-            "Leaks: identical pictures across splits", [" = ".join(paths) for paths in inspection.leaks]
-        ),
-        _listing(
-            "Identical pictures with different labels", [" = ".join(paths) for paths in inspection.conflicts]
-        ),
+        _listing("Leaks: identical pictures across splits", [" = ".join(paths) for paths in inspection.leaks]),
+        _listing("Identical pictures with different labels", [" = ".join(paths) for paths in inspection.conflicts]),
     ]
     notes = [Text(f"• {note}") for note in inspection.notes]
     return Group(*notes, counts, facts, *(entry for entry in lists if entry.plain))

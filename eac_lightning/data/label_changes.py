@@ -44,9 +44,7 @@ def change_labels(
         clean[train] = np.where(clean[train] == UNKNOWN_LABEL, start, clean[train])
         rng = np.random.default_rng(derive_seed(seed, "noise"))
         paths = table["path"].iloc[train].tolist()
-        label[train] = _checked(
-            noise.corrupt(start.copy(), annotations.class_names, rng, paths), start, annotations
-        )
+        label[train] = _checked(noise.corrupt(start.copy(), annotations.class_names, rng, paths), start, annotations)
         moved = int((label[train] != start).sum())
         share = f"{moved} of {len(train)} training labels ({moved / len(train):.2%})"
         notes = (*notes, f"{type(noise).__name__} moved {share}.")
@@ -59,9 +57,7 @@ def change_labels(
     return replace(annotations, table=table, soft_labels=soft, notes=notes)
 
 
-def _checked(
-    noisy: NDArray[np.int64], start: NDArray[np.int64], annotations: Annotations
-) -> NDArray[np.int64]:
+def _checked(noisy: NDArray[np.int64], start: NDArray[np.int64], annotations: Annotations) -> NDArray[np.int64]:
     noisy = np.asarray(noisy)
     classes = len(annotations.class_names)
     if noisy.shape != start.shape or ((noisy < 0) | (noisy >= classes)).any():
@@ -87,9 +83,7 @@ def stratified_subset(labels: NDArray[np.int64], count: int, seed: int) -> NDArr
     """
     classes = np.unique(labels)
     if count < len(classes):
-        raise ConfigurationError(
-            f"subset must be at least {len(classes)}, one face for each class, but is {count}."
-        )
+        raise ConfigurationError(f"subset must be at least {len(classes)}, one face for each class, but is {count}.")
     rng = np.random.default_rng(derive_seed(seed, "subset"))
     place = np.empty(len(labels))  # how far into its own class each sample stands, in [0, 1)
     for label in classes:

@@ -90,9 +90,7 @@ class DistributedBatches(DistributedSampler[list[int]]):
         """Return where each global batch starts and stops in the order."""
         training = self.order != "sequential"
         if training and self.length < world:
-            raise DataError(
-                f"{self.length} training samples cannot be dealt to {world} processes: use fewer devices."
-            )
+            raise DataError(f"{self.length} training samples cannot be dealt to {world} processes: use fewer devices.")
         step = self.batch_size * world
         starts = list(range(0, self.length, step))
         smallest = world * min(2, self.batch_size) if training else world

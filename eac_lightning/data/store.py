@@ -58,16 +58,12 @@ class ImageStore:
         return cls._build(names, lambda i: decode_image(root / names[i]), size, cache)
 
     @classmethod
-    def from_pixels(
-        cls, pixels: Picture, rows: NDArray[np.int64], size: int, cache: str = "auto"
-    ) -> "ImageStore":
+    def from_pixels(cls, pixels: Picture, rows: NDArray[np.int64], size: int, cache: str = "auto") -> "ImageStore":
         """Resize ``pixels[rows]``, (N, H, W) or (N, H, W, 3), as ``from_files`` does with files."""
         return cls._build([str(row) for row in rows], lambda i: pixels[rows[i]], size, cache)
 
     @classmethod
-    def _build(
-        cls, names: Sequence[str], read: Callable[[int], Picture], size: int, cache: str
-    ) -> "ImageStore":
+    def _build(cls, names: Sequence[str], read: Callable[[int], Picture], size: int, cache: str) -> "ImageStore":
         if cache not in CACHES:
             raise unknown_name("cache", cache, CACHES)
         kept: list[int] = []
@@ -97,14 +93,10 @@ def _prepared(read: Callable[[int], Picture], count: int, size: int) -> Iterator
             return str(error)
 
     shown = count >= _WORTH_A_BAR and sys.stderr.isatty()
-    with ThreadPoolExecutor(
-        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
-    ) as pool:
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None) as pool:
         pictures = pool.map(prepare, range(count))
         console = Console(stderr=True)
-        yield from track(
-            pictures, "Reading pictures", count, transient=True, disable=not shown, console=console
-        )
+        yield from track(pictures, "Reading pictures", count, transient=True, disable=not shown, console=console)
 
 
 def _grown(old: Picture | None, used: int, shape: tuple[int, ...], cache: str) -> Picture:

@@ -29,6 +29,7 @@ class SyntheticFERDataModule(FERDataModule):
         count: Number of faces, all splits together.
         size: Side of the written pictures in pixels, 48 to 512.
         faces_seed: Seed of the faces, apart from ``seed``, so that runs with several seeds share them.
+        variation: From 0 to 1: how far pose, light, occlusion and intensity spread.
         classes: Subset and order of the classes; all eight if None.
         image_size: Side of the pictures that the network sees.
         batch_size: Faces per batch and process.
@@ -52,6 +53,7 @@ class SyntheticFERDataModule(FERDataModule):
         count: int = 2000,
         size: int = 64,
         faces_seed: int = 0,
+        variation: float = 1.0,
         classes: list[str] | None = None,
         image_size: int = 64,
         batch_size: int = 32,
@@ -87,6 +89,7 @@ class SyntheticFERDataModule(FERDataModule):
             "count": count,
             "size": size,
             "seed": faces_seed,
+            "variation": variation,
             "classes": sorted(names),
             "val_fraction": val_fraction,
             "test_fraction": test_fraction,
@@ -108,11 +111,7 @@ class SyntheticFERDataModule(FERDataModule):
         if mark.is_file():
             found = json.loads(mark.read_text())
             if found != self._wanted:
-                differs = [
-                    f"{key}={found.get(key)}"
-                    for key, value in self._wanted.items()
-                    if found.get(key) != value
-                ]
+                differs = [f"{key}={found.get(key)}" for key, value in self._wanted.items() if found.get(key) != value]
                 raise DataError(
                     f"{self.root} holds other synthetic faces ({', '.join(differs)}). Name another root, or "
                     "remove this one."

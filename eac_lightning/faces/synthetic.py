@@ -40,6 +40,7 @@ def sample_face(
     identity: Identity | None = None,
     intensity: float | None = None,
     occlusion: str | None = None,
+    variation: float = 1.0,
 ) -> FaceParameters:
     """Draw a face that shows an expression; anything else about it can be set with ``dataclasses.replace``.
 
@@ -50,9 +51,11 @@ def sample_face(
         intensity: Of the expression, in [0, 1]; drawn from 0.35 to 1 if None.
         occlusion: ``none``, ``glasses``, ``hand``, ``mask`` or ``hair``; drawn if None, and then none of them
             in 85 of 100 faces.
+        variation: From 0 to 1: how far pose, place, gaze, light, occlusion, blur and noise spread, and how far
+            the intensity falls below 1. It changes no draw, only how far each one counts.
 
     Raises:
-        ConfigurationError: For an unknown expression, or an intensity out of range.
+        ConfigurationError: For an unknown expression, or an intensity or a variation out of range.
     """
     if expression not in EXPRESSIONS:
         raise unknown_name("expression", expression, EXPRESSIONS)
@@ -61,21 +64,23 @@ def sample_face(
             f"The intensity of an expression lies between 0 (at rest) and 1; found {intensity}. "
             "Leave it out to have it drawn."
         )
+    if not 0 <= variation <= 1:
+        raise ConfigurationError(f"Expected a variation from 0 (all alike) to 1, but got {variation}.")
     drawn_person = sample_identity(rng)
     person = identity or drawn_person
-    drawn = float(rng.uniform(0.35, 1.0))
+    drawn = 1 - variation * (1 - float(rng.uniform(0.35, 1.0)))
     strength = drawn if intensity is None else intensity
     units = {unit: min(1.0, strength * float(rng.uniform(0.8, 1.15))) for unit in EXPRESSIONS[expression]}
     if rng.random() < 0.4:
         units[25] = float(rng.uniform(0.2, 1.0))
-    hidden = str(rng.choice(list(OCCLUSIONS))) if rng.random() < 0.15 else "none"
+    hidden = str(rng.choice(list(OCCLUSIONS))) if rng.random() < 0.15 * variation else "none"
     if hidden == "hair" and person.hair_style == "bald":
         hidden = "glasses"
     side = str(rng.choice(["left", "right"]))
     # Most people look at the camera, more or less.
-    yaw, pitch, roll = np.clip(rng.normal(0, 0.45, 3), -1, 1) * (25, 15, 15)
-    shift = rng.uniform(-0.03, 0.03, 2)
-    gaze = np.clip(rng.normal(0, 0.4, 2), -1, 1)
+    yaw, pitch, roll = np.clip(rng.normal(0, 0.45, 3), -1, 1) * (25, 15, 15) * variation
+    shift = rng.uniform(-0.03, 0.03, 2) * variation
+    gaze = np.clip(rng.normal(0, 0.4, 2), -1, 1) * variation
     return FaceParameters(
         expression=expression,
         intensity=strength if EXPRESSIONS[expression] else 0.0,
@@ -87,16 +92,16 @@ def sample_face(
         roll=float(roll),
         shift_x=float(shift[0]),
         shift_y=float(shift[1]),
-        zoom=float(rng.uniform(0.94, 1.06)),
+        zoom=1 + variation * float(rng.uniform(-0.06, 0.06)),
         gaze_x=float(gaze[0]),
         gaze_y=float(gaze[1]),
-        light_azimuth=float(rng.uniform(-65, 65)),
+        light_azimuth=variation * float(rng.uniform(-65, 65)),
         light_elevation=float(rng.uniform(-5, 60)),
         light_strength=float(rng.uniform(0.2, 0.75)),
         exposure=float(rng.uniform(0.85, 1.12)),
         occlusion=hidden if occlusion is None else occlusion,
-        blur=float(max(0.0, rng.uniform(-1.0, 1.2))),
-        noise=float(rng.uniform(0.0, 7.0)),
+        blur=variation * float(max(0.0, rng.uniform(-1.0, 1.2))),
+        noise=variation * float(rng.uniform(0.0, 7.0)),
         seed=int(rng.integers(2**31)),
     )
 
@@ -125,6 +130,7 @@ def write_synthetic_faces(
     classes: Sequence[str] = tuple(EXPRESSIONS),
     val_fraction: float = 0.15,
     test_fraction: float = 0.15,
+    variation: float = 1.0,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
     """Write ``out/{train,val,test}/<class>/<id>.png`` and the table ``out/synthetic.csv``.
@@ -141,6 +147,7 @@ def write_synthetic_faces(
         classes: Which of :data:`EXPRESSIONS`.
         val_fraction: Share of each class that goes to ``val``.
         test_fraction: Share of each class that goes to ``test``.
+        variation: See :func:`sample_face`.
         progress: Called with (faces written, count) after each.
 
     Returns:
@@ -164,7 +171,7 @@ def write_synthetic_faces(
     # Beside the target, so that the renaming at the end is one step and an interrupted run leaves no `out`.
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
         made = Path(scratch) / "faces"
-        _write(made, [(classes[i % len(classes)], splits[i]) for i in range(count)], size, seed, progress)
+        _write(made, [(classes[i % len(classes)], splits[i]) for i in range(count)], size, seed, variation, progress)
         if out.exists():
             out.rmdir()
         made.rename(out)
@@ -205,6 +212,7 @@ def _write(
     plan: list[tuple[str, str]],
     size: int,
     seed: int,
+    variation: float,
     progress: Callable[[int, int], None] | None,
 ) -> None:
     for label, split in sorted(set(plan)):
@@ -212,7 +220,7 @@ def _write(
     with (folder / TABLE).open("w", newline="", encoding="utf-8") as file:
         writer: csv.DictWriter[str] | None = None
         for i, (label, split) in enumerate(plan):
-            face = render_face(sample_face(label, np.random.default_rng((seed, i))), size)
+            face = render_face(sample_face(label, np.random.default_rng((seed, i)), variation=variation), size)
             path = f"{split}/{label}/{i:06d}.png"
             Image.fromarray(face.image).save(folder / path, compress_level=1)
             row = {"path": path, "label": label, "split": split} | _row(face)

@@ -7,9 +7,7 @@ import pandas as pd
 from eac_lightning.labels.label_table import class_indices, read_label_table, refuse
 
 
-def apply_overrides(
-    table: pd.DataFrame, path: str | Path, class_names: tuple[str, ...]
-) -> tuple[pd.DataFrame, int]:
+def apply_overrides(table: pd.DataFrame, path: str | Path, class_names: tuple[str, ...]) -> tuple[pd.DataFrame, int]:
     """Replace given labels by those of a corrections table.
 
     Args:

@@ -60,8 +60,6 @@ def sample_transition(
         matrix: (K, K), rows summing to 1.
         rng: Source of the draw.
     """
-    below = (
-        rng.random((len(labels), 1)) >= matrix.cumsum(1)[labels, :-1]
-    )  # the last bound is 1 up to rounding
+    below = rng.random((len(labels), 1)) >= matrix.cumsum(1)[labels, :-1]  # the last bound is 1 up to rounding
     drawn: NDArray[np.int64] = below.sum(1)
     return drawn

@@ -1,0 +1,1 @@
+"""Figures of a run, exact over batches and ranks."""

@@ -1,0 +1,1 @@
+"""Backbones, and the classifier whose attention maps are exact."""

@@ -79,7 +79,7 @@ def _factory(name: str) -> BackboneFactory:
     if name in _registry:
         return partial(_call_registered, _registry[name])
     if name in list_torchvision_backbones():
-        return partial(create_torchvision_backbone, name)
+        return lambda weights, image_size: create_torchvision_backbone(name, weights)  # noqa: ARG005 any size will do
     if name.startswith(_TIMM) and name.removeprefix(_TIMM).partition(".")[0] in list_timm_backbones():
         return partial(create_timm_backbone, name.removeprefix(_TIMM))
     raise unknown_name("backbone", name, list_backbones())

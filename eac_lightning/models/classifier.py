@@ -37,7 +37,7 @@ class CAMClassifier(nn.Module):
         std = getattr(backbone, "std", IMAGENET_STD) if normalize else (1.0, 1.0, 1.0)
         self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1))
         self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1))
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.to(memory_format=torch.channels_last)
 
     def normalize(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) RGB in [0, 1] to what the backbone was made for."""
@@ -53,8 +53,8 @@ class CAMClassifier(nn.Module):
         if min(normalized.shape[-2:]) < stride:
             height, width = normalized.shape[-2:]
             raise ConfigurationError(
-                f"Expected images of at least {stride} px for {type(self.backbone).__name__}, whose map has one cell "
-                f"every {stride} px, but got {height}×{width}. Raise image_size, or take a backbone of a smaller stride."
+                f"Expected images of at least {stride} px for {type(self.backbone).__name__}, whose map has one "
+                f"cell every {stride} px, but got {height}×{width}. Raise image_size, or take another backbone."
             )
         features: Tensor = self.backbone.forward_features(  # type: ignore[operator]
             normalized.contiguous(memory_format=torch.channels_last)

@@ -2,8 +2,10 @@
 
 import inspect
 import math
+import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import timm
 import torch
@@ -20,10 +22,10 @@ class TimmBackbone(nn.Module):
     tokens in front); all become (N, C, h, w) with the tokens in front left out.
     """
 
-    def __init__(self, network: nn.Module, image_size: int | None = None) -> None:
+    def __init__(self, network: Any, image_size: int | None = None) -> None:
         super().__init__()
         self.network = network
-        config = network.pretrained_cfg
+        config: dict[str, Any] = network.pretrained_cfg
         self.mean: tuple[float, ...] = tuple(config["mean"])
         self.std: tuple[float, ...] = tuple(config["std"])
         self.num_features = int(network.num_features)
@@ -60,7 +62,7 @@ def _fold_tokens(tokens: Tensor, prefix: int | None) -> Tensor:
         prefix = tokens.shape[1] - math.isqrt(tokens.shape[1]) ** 2
     patches = tokens[:, prefix:].transpose(1, 2)
     side = math.isqrt(patches.shape[-1])
-    return patches.unflatten(2, (side, side))
+    return patches.reshape(*patches.shape[:2], side, side)
 
 
 @cache
@@ -84,7 +86,7 @@ def create_timm_backbone(name: str, weights: str | None, image_size: int | None)
     from_file = weights is not None and Path(weights).suffix != ""
     download = weights is not None and not from_file
     tagged = name if weights in (None, "pretrained") or from_file else f"{name.partition('.')[0]}.{weights}"
-    options = {"img_size": image_size} if image_size and _takes_image_size(name) else {}
+    options: dict[str, Any] = {"img_size": image_size} if image_size and _takes_image_size(name) else {}
     try:
         network = timm.create_model(tagged, pretrained=download, num_classes=0, **options)
     except Exception as error:
@@ -93,7 +95,8 @@ def create_timm_backbone(name: str, weights: str | None, image_size: int | None)
         source = timm.get_pretrained_cfg(tagged)
         raise CheckpointError(
             f"timm/{tagged} takes a download ({getattr(source, 'hf_hub_id', None) or tagged}), and it failed: "
-            f"{type(error).__name__}: {str(error).splitlines()[0]}. Get the file where there is a network and give its path as weights."
+            f"{type(error).__name__}: {str(error).splitlines()[0]}. Get the file where there is a network, and give "
+            "its path as weights."
         ) from error
     if from_file and weights is not None:
         load_weights(network, weights)
@@ -101,7 +104,6 @@ def create_timm_backbone(name: str, weights: str | None, image_size: int | None)
 
 
 def _takes_image_size(name: str) -> bool:
-    entry = timm.model_entrypoint(name.partition(".")[0])
-    family = inspect.getmodule(entry)
-    classes = [value for value in vars(family).values() if inspect.isclass(value) and value.__module__ == family.__name__]
+    family = sys.modules[timm.model_entrypoint(name.partition(".")[0]).__module__]
+    classes = [kind for kind in vars(family).values() if inspect.isclass(kind) and kind.__module__ == family.__name__]
     return any("img_size" in inspect.signature(kind.__init__).parameters for kind in classes)

@@ -2,6 +2,7 @@
 
 from functools import cache
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -33,13 +34,12 @@ def list_torchvision_backbones() -> tuple[str, ...]:
     return tuple(models.list_models(module=models))
 
 
-def create_torchvision_backbone(name: str, weights: str | None, image_size: int | None = None) -> nn.Module:
+def create_torchvision_backbone(name: str, weights: str | None) -> nn.Module:
     """Build a torchvision network, fill it, and cut it off before its pooling.
 
     Args:
         name: A name of ``torchvision.models.list_models``.
         weights: ``None``, the name of one of torchvision's weights, or a file with torchvision's key names.
-        image_size: Not used: these networks take any size.
 
     Raises:
         ConfigurationError: If the network ends in no feature map (torchvision's ViTs: take timm's).
@@ -51,7 +51,7 @@ def create_torchvision_backbone(name: str, weights: str | None, image_size: int 
         network = models.get_model(name, weights=published)
     except (URLError, OSError) as error:
         raise CheckpointError(
-            f"{name} with weights {weights!r} is a download ({published.url}), and it failed: {error}. "
+            f"{name} with weights {weights!r} is a download ({published and published.url}), and it failed: {error}. "
             f"Put that file into {Path(torch.hub.get_dir()) / 'checkpoints'}, or give its path as weights."
         ) from error
     if from_file and weights is not None:
@@ -62,11 +62,11 @@ def create_torchvision_backbone(name: str, weights: str | None, image_size: int 
 def _published(name: str, weights: str) -> models.Weights:
     known = models.get_model_weights(name)
     if weights not in ("DEFAULT", *known.__members__):
-        raise unknown_name(f"weights of {name} (or a file that ends in .pt, .pth or .safetensors)", weights, known.__members__)
+        raise unknown_name(f"weights of {name} (a file ends in .pt, .pth or .safetensors)", weights, known.__members__)
     return known[weights] if weights in known.__members__ else known.DEFAULT
 
 
-def _body(name: str, network: nn.Module) -> nn.Module:
+def _body(name: str, network: Any) -> nn.Module:
     if hasattr(network, "layer4"):
         stem = [network.conv1, network.bn1, network.relu, network.maxpool]
         return nn.Sequential(*stem, network.layer1, network.layer2, network.layer3, network.layer4)
@@ -75,7 +75,8 @@ def _body(name: str, network: nn.Module) -> nn.Module:
     if name.startswith("densenet"):
         return nn.Sequential(network.features, nn.ReLU(inplace=True))
     if isinstance(getattr(network, "features", None), nn.Module):
-        return network.features
+        features: nn.Module = network.features
+        return features
     raise ConfigurationError(
         f"torchvision's {name} has no feature map in front of a pooling, so there is nothing to draw a class "
         "activation map from. Take a ResNet, MobileNet, EfficientNet, ConvNeXt, Swin …, or timm/NAME."

@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from eac_lightning._lightning import L, check_same_namespace
@@ -101,6 +102,7 @@ class FERModule(L.LightningModule):
 
     def configure_metrics(self) -> None:
         """Build the metrics of the three splits."""
+        self.means = nn.ModuleDict()  # of losses, one a logged name
         self.train_accuracy = MulticlassAccuracy(self.num_classes, average="micro")
         self.train_memorized = WrongLabelShare("given")
         self.train_recovered = WrongLabelShare("clean")
@@ -161,7 +163,7 @@ class FERModule(L.LightningModule):
             ConfigurationError: If nobody knows the classes, or module and data disagree about them.
         """
         check_same_namespace(self.trainer)
-        data = getattr(self.trainer, "datamodule", None)
+        data: Any = getattr(self.trainer, "datamodule", None)
         names = _class_names(data)
         if names and self.class_names and len(names) != self.num_classes:
             raise ConfigurationError(
@@ -219,8 +221,8 @@ class FERModule(L.LightningModule):
 
     def _log_training(self, batch: Batch, output: StepOutput) -> None:
         logits, label = output.logits.detach(), batch["label"]
-        logs = {"train/loss": output.loss, **{f"train/{name}": value for name, value in output.logs.items()}}
-        self.log_dict(logs, on_step=False, on_epoch=True, sync_dist=True, batch_size=len(label))
+        for name, value in {"loss": output.loss.detach(), **output.logs}.items():
+            self._log_mean("train", name, value, len(label))
         self.train_accuracy.update(logits, label)
         self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         if "clean_label" in batch:
@@ -236,12 +238,21 @@ class FERModule(L.LightningModule):
         """Return ``{"logits": (N, K)}`` of the network as ``forward`` gives them."""
         return self._evaluation_step(batch, "test", self.test_metrics)
 
+    def _log_mean(self, split: str, name: str, value: Tensor, samples: int) -> None:
+        """Log a mean over samples: Lightning's own rounds the number of samples a rank when it averages ranks."""
+        key = f"{split}_{name}"
+        if key not in self.means:
+            self.means[key] = MeanMetric().to(self.device)
+        mean = self.means[key]
+        mean.update(value, samples)  # type: ignore[operator]
+        self.log(f"{split}/{name}", mean, on_step=False, on_epoch=True, metric_attribute=f"means.{key}")  # type: ignore[arg-type]
+
     def _evaluation_step(self, batch: Any, split: str, metrics: ClassificationReport) -> dict[str, Tensor]:
         unpacked = self.unpack(batch)
         logits = self(unpacked["image"])
         metrics.update(logits, unpacked["label"])
         loss = nn.functional.cross_entropy(logits, unpacked["label"])
-        self.log(f"{split}/loss", loss, on_epoch=True, sync_dist=True, batch_size=len(logits))
+        self._log_mean(split, "loss", loss, len(logits))
         return {"logits": logits}
 
     def on_validation_epoch_end(self) -> None:

@@ -111,10 +111,11 @@ class EACModule(FERModule):
 
     def views(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return both normalised views of (N, 3, H, W) images; the second shows the faces mirrored."""
-        view1 = self._erase(self.model.normalize(self._add_noise(image)))
+        view1: Tensor = self._erase(self.model.normalize(self._add_noise(image)))
         if self.hparams["view_order"] == "erase_then_flip":
             return view1, view1.flip(-1)
-        return view1, self._erase(self.model.normalize(image.flip(-1)))
+        view2: Tensor = self._erase(self.model.normalize(image.flip(-1)))
+        return view1, view2
 
     def _add_noise(self, image: Tensor) -> Tensor:
         probability, std = self.hparams["gaussian_noise_probability"], self.hparams["gaussian_noise_std"]

@@ -103,9 +103,7 @@ def test_augmentation_is_for_training_alone(make_folder: MakeFolder, tmp_path: P
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_resumed_run_is_fed_what_an_unbroken_one_is(
-    make_folder: MakeFolder, tmp_path: Path, workers: int
-) -> None:
+def test_a_resumed_run_is_fed_what_an_unbroken_one_is(make_folder: MakeFolder, tmp_path: Path, workers: int) -> None:
     root = make_folder({"train": 5, "val": 2, "test": 2})
     keep = callbacks.ModelCheckpoint(tmp_path / "kept", "{epoch}", save_top_k=-1)
     options = SMALL | {"augment": "standard", "num_workers": workers}
@@ -245,9 +243,7 @@ def test_pixels_in_a_table(tmp_path: Path) -> None:
     assert batch["label"].tolist() == [2, 0, 1]
 
 
-def test_the_summary_is_logged_once(
-    make_folder: MakeFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_the_summary_is_logged_once(make_folder: MakeFolder, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     data = FERDataModule(make_folder(), **SMALL, noise=SymmetricNoise(0.3, exact=True))
     with caplog.at_level(logging.INFO, "eac_lightning"):
         data.setup("fit")
@@ -264,9 +260,7 @@ def test_setup_without_a_stage_reads_all_splits(make_folder: MakeFolder) -> None
     assert len(data.dataset("train")) == 12
 
 
-def test_the_seed_is_that_of_seed_everything(
-    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_seed_is_that_of_seed_everything(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     def order(seed: int | None) -> list[int]:
         data = FERDataModule(root, image_size=8, seed=seed)
         return [i for batch in data.train_dataloader() for i in batch["index"].tolist()]
@@ -278,9 +272,7 @@ def test_the_seed_is_that_of_seed_everything(
     assert order(None) == order(5) != order(0)
 
 
-def test_a_trainer_of_the_other_namespace_is_refused(
-    make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_trainer_of_the_other_namespace_is_refused(make_folder: MakeFolder, monkeypatch: pytest.MonkeyPatch) -> None:
     data = FERDataModule(make_folder(), **SMALL)
     data.trainer = object()
     with pytest.raises(ConfigurationError, match="EAC_LIGHTNING_NAMESPACE"):

@@ -18,9 +18,7 @@ training = st.sampled_from(["shuffle", "balanced"])
 
 def deal(length: int, batch_size: int, order: str, world: int, epoch: int = 0) -> list[list[list[int]]]:
     labels = np.arange(length) % 3
-    samplers = [
-        DistributedBatches(length, batch_size, order, 7, labels, world, rank) for rank in range(world)
-    ]
+    samplers = [DistributedBatches(length, batch_size, order, 7, labels, world, rank) for rank in range(world)]
     for sampler in samplers:
         sampler.set_epoch(epoch)
     dealt = [list(sampler) for sampler in samplers]

@@ -8,9 +8,7 @@ from eac_lightning.data.splits import assign_splits, canonical_split, check_frac
 from eac_lightning.errors import ConfigurationError, DataError
 
 
-def table(
-    label: list[int], split: list[str] | str = "", subject: object = "", group: object = ""
-) -> pd.DataFrame:
+def table(label: list[int], split: list[str] | str = "", subject: object = "", group: object = "") -> pd.DataFrame:
     return pd.DataFrame({"label": label}).assign(split=split, subject=subject, group=group)
 
 

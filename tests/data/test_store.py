@@ -68,9 +68,7 @@ def test_nothing_readable_is_an_empty_store(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("reserve", [True, False])
-def test_a_temporary_file_leaves_nothing_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserve: bool
-) -> None:
+def test_a_temporary_file_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reserve: bool) -> None:
     if not reserve:
         monkeypatch.delattr(os, "posix_fallocate", raising=False)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "scratch"))

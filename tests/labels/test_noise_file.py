@@ -32,9 +32,7 @@ def replay(path: Path, paths: list[str], names: tuple[str, ...] = NAMES) -> list
 
 
 @given(st.lists(st.tuples(st.integers(0, 2), st.integers(-1, 2)), min_size=1, max_size=30))
-def test_what_was_written_is_replayed(
-    tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]]
-) -> None:
+def test_what_was_written_is_replayed(tmp_path_factory: pytest.TempPathFactory, rows: list[tuple[int, int]]) -> None:
     path = tmp_path_factory.mktemp("noise") / "noise.csv"
     table = make_table([label for label, _ in rows], [clean for _, clean in rows])
     write_noise_file(path, table, NAMES)

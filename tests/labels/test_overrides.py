@@ -21,9 +21,7 @@ def override(tmp_path: Path, *lines: str) -> tuple[pd.DataFrame, int]:
 
 
 def test_labels_are_replaced_by_path(tmp_path: Path) -> None:
-    table, changed = override(
-        tmp_path, "3.png,happy,", "5.png,sadness,seen", "5.png,sad,again", "7.png,anger,"
-    )
+    table, changed = override(tmp_path, "3.png,happy,", "5.png,sadness,seen", "5.png,sad,again", "7.png,anger,")
     assert changed == 2
     assert table["label"].dtype == np.int64
     assert table["label"].to_numpy().nonzero()[0].tolist() == [3, 5]

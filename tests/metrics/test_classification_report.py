@@ -35,7 +35,9 @@ def test_a_class_without_samples_counts_in_no_mean() -> None:
 def test_wrong_labels_are_memorised_or_recovered_or_neither() -> None:
     logits = torch.eye(4)[[1, 2, 3, 0, 0]]
     label = torch.tensor([1, 1, 1, 0, 1])
-    clean = torch.tensor([0, 2, 0, 0, -1])  # wrong and memorised, wrong and recovered, wrong and neither, right, unknown
+    clean = torch.tensor(
+        [0, 2, 0, 0, -1]
+    )  # wrong and memorised, wrong and recovered, wrong and neither, right, unknown
     shares = {}
     for predicted_as in ("given", "clean"):
         metric = WrongLabelShare(predicted_as)

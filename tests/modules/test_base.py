@@ -168,7 +168,10 @@ def test_the_classifier_learns_though_the_contraction_is_detached() -> None:
 
 def test_normalize_false_takes_images_as_they_come() -> None:
     image = batch()["image"]
-    mean, std = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1), torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1)
+    mean, std = (
+        torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1),
+        torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1),
+    )
     torch.testing.assert_close(
         module(num_classes=3).eval()(image), module(num_classes=3, normalize=False).eval()((image - mean) / std)
     )

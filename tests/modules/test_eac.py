@@ -153,9 +153,7 @@ def test_soft_labels_replace_labels() -> None:
     data = double_batch()
     soft = F.one_hot(data["label"], 3).double()
     module = eac(**QUIET)
-    torch.testing.assert_close(
-        module.compute_loss(data).loss, module.compute_loss({**data, "soft_label": soft}).loss
-    )
+    torch.testing.assert_close(module.compute_loss(data).loss, module.compute_loss({**data, "soft_label": soft}).loss)
     assert module.compute_loss({**data, "soft_label": soft.flip(1)}).loss != module.compute_loss(data).loss
 
 

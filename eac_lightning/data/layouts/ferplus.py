@@ -94,9 +94,7 @@ def _read_votes(path: Path) -> tuple[NDArray[np.int64], list[str]]:
     table.columns = [str(name).strip() for name in table.columns]
     missing = [name for name in ("Usage", *COLUMNS) if name not in table.columns]
     if missing:
-        raise DataError(
-            f"Expected the columns {', '.join(missing)} in {path}, but found {', '.join(table.columns)}."
-        )
+        raise DataError(f"Expected the columns {', '.join(missing)} in {path}, but found {', '.join(table.columns)}.")
     text = table[list(COLUMNS)].apply(lambda column: column.str.strip())
     wrong = np.flatnonzero(~text.apply(lambda column: column.str.fullmatch(r"\d+")).all(axis=1))
     if len(wrong):

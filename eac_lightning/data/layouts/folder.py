@@ -76,9 +76,7 @@ def _split_folders(root: Path) -> dict[str, str]:
     for name in _subfolders(root):
         split = canonical_split(name)
         if split in found:
-            raise DataError(
-                f"Expected one folder for {split} in {root}, but found {found[split]} and {name}."
-            )
+            raise DataError(f"Expected one folder for {split} in {root}, but found {found[split]} and {name}.")
         if split:
             found[split] = name
     return found

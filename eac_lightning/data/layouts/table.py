@@ -42,9 +42,7 @@ def read(root: Path, options: Options) -> Rows:
     file = files[0]
     columns = _columns(file, options)
     if (columns["path"] == "").any():
-        raise DataError(
-            f"Expected a path in every row of {file}, but {(columns['path'] == '').sum()} have none."
-        )
+        raise DataError(f"Expected a path in every row of {file}, but {(columns['path'] == '').sum()} have none.")
     labelled = columns["label"] != ""
     notes = [] if labelled.all() else [f"Left out {(~labelled).sum()} rows of {file.name} without a label."]
     columns = columns[labelled].reset_index(drop=True)
@@ -107,9 +105,7 @@ def _load(file: Path) -> pd.DataFrame:
         with file.open(encoding="utf-8-sig") as lines:
             header = lines.readline()
         separator = "\t" if file.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
-        return pd.read_csv(
-            file, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig"
-        )
+        return pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
     except (ValueError, OSError) as error:
         raise DataError(f"Expected a table in {file}, but it cannot be read: {error}") from error
 
@@ -129,9 +125,7 @@ def _encode(
     codes = np.arange(len(names)) if by_name else found[found >= 0]
     outside = np.setdiff1d(found, codes)
     if len(outside):
-        expected = (
-            f"from 0 to {len(names) - 1}, one for each of {', '.join(names)}" if by_name else "of 0 or above"
-        )
+        expected = f"from 0 to {len(names) - 1}, one for each of {', '.join(names)}" if by_name else "of 0 or above"
         raise DataError(
             f"Expected labels {expected}, in {file}, but found {', '.join(map(str, outside[:10]))} in "
             f"{np.isin(label, outside).sum()} rows."
@@ -158,7 +152,5 @@ def _splits(column: "pd.Series[str]", file: Path) -> list[str]:
     splits = {name: canonical_split(name) if name else "" for name in column.unique()}
     unknown = [name for name, split in splits.items() if split is None]
     if unknown:
-        raise DataError(
-            f"Expected splits such as train, val and test in {file}, but found {', '.join(unknown)}."
-        )
+        raise DataError(f"Expected splits such as train, val and test in {file}, but found {', '.join(unknown)}.")
     return [splits[name] or "" for name in column]

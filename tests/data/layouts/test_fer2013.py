@@ -23,9 +23,7 @@ def lines(count: int = 28) -> list[str]:
     return [f"{i // 4 % 7},{text(image)},{USAGES[i % 4]}" for i, image in enumerate(faces(count))]
 
 
-def write(
-    root: Path, rows: list[str], header: str = "emotion,pixels,Usage", name: str = "fer2013.csv"
-) -> Path:
+def write(root: Path, rows: list[str], header: str = "emotion,pixels,Usage", name: str = "fer2013.csv") -> Path:
     (root / name).write_text("\n".join([header, *rows, ""]))
     return root
 

@@ -15,9 +15,7 @@ def touch(root: Path, *names: str) -> Path:
 
 
 def full(root: Path, *tops: str) -> Path:
-    return touch(
-        root, *(f"{top}/{name}/{i}.png" for top in tops for name in ("happy", "sad") for i in range(4))
-    )
+    return touch(root, *(f"{top}/{name}/{i}.png" for top in tops for name in ("happy", "sad") for i in range(4)))
 
 
 @pytest.mark.parametrize(
@@ -35,9 +33,7 @@ def test_usual_spellings_of_splits(tmp_path: Path, names: tuple[str, ...]) -> No
     assert data.class_names == ("happiness", "sadness")
     assert data.table["split"].value_counts().to_dict() == {"train": 8, "val": 8, "test": 8}
     folders = dict(zip(names, ("train", "val", "test"), strict=True))
-    assert all(
-        folders[path.split("/")[0]] == split for path, split in data.table[["path", "split"]].to_numpy()
-    )
+    assert all(folders[path.split("/")[0]] == split for path, split in data.table[["path", "split"]].to_numpy())
     assert data.table["clean_label"].eq(-1).all()
 
 

@@ -45,7 +45,5 @@ def test_lines_of_another_form(tmp_path: Path, line: str) -> None:
 
 
 def test_no_list_of_labels(tmp_path: Path) -> None:
-    with pytest.raises(
-        DataError, match=r"Expected EmoLabel/list_patition_label\.txt in .* or its folder basic"
-    ):
+    with pytest.raises(DataError, match=r"Expected EmoLabel/list_patition_label\.txt in .* or its folder basic"):
         read_annotations(tmp_path, "rafdb")

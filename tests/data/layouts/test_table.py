@@ -110,9 +110,7 @@ def test_names_given_to_integers_in_order(tmp_path: Path) -> None:
         ([0, 1, -2, 1, 1, 0], None, r"of 0 or above, .* found -2 in 1 rows"),
     ],
 )
-def test_labels_outside_the_classes(
-    tmp_path: Path, labels: list[int], classes: list[str] | None, message: str
-) -> None:
+def test_labels_outside_the_classes(tmp_path: Path, labels: list[int], classes: list[str] | None, message: str) -> None:
     write(tmp_path, label=labels)
     with pytest.raises(DataError, match=message):
         read_annotations(tmp_path, classes=classes)
@@ -143,9 +141,7 @@ def test_missing_files_are_listed(tmp_path: Path) -> None:
     write(tmp_path, split="train")
     for number in (1, 3):
         (tmp_path / f"faces/{number}.png").unlink()
-    with pytest.raises(
-        DataError, match=r"2 are missing(.|\n)*faces/1.png: no such file\n  faces/3.png"
-    ) as caught:
+    with pytest.raises(DataError, match=r"2 are missing(.|\n)*faces/1.png: no such file\n  faces/3.png") as caught:
         read_annotations(tmp_path)
     assert "more" not in str(caught.value)
     data = read_annotations(tmp_path, val_fraction=0, on_bad_image="skip")
@@ -165,9 +161,7 @@ def test_many_missing_files_are_counted(tmp_path: Path) -> None:
 
 def test_missing_column_names_the_nearest(tmp_path: Path) -> None:
     (tmp_path / "labels.csv").write_text("path,labels,age\nx.png,happy,3\n")
-    with pytest.raises(
-        DataError, match=r"column 'label' for the label in .*Did you mean 'labels'.*age, labels, path"
-    ):
+    with pytest.raises(DataError, match=r"column 'label' for the label in .*Did you mean 'labels'.*age, labels, path"):
         read_annotations(tmp_path)
     with pytest.raises(DataError, match="column 'emotion' for the label"):
         read_annotations(tmp_path, columns={"label": "emotion"})
