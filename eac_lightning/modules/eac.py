@@ -29,7 +29,10 @@ class EACModule(FERModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``image_size``, ``lr``, ``weight_decay``, ``lr_decay`` and ``seed``.
-        consistency_weight: λ ≥ 0.
+        consistency_weight: λ ≥ 0. The paper's 5 is for a pretrained network.
+        consistency_warmup_epochs: λ grows evenly over that many epochs before it is whole. From random weights a
+            whole λ flattens the maps before there is anything in them, and the network stays at chance for many
+            epochs; a pretrained one needs no warm-up. Without a Trainer there are no epochs, and λ is whole.
         view_order: ``"flip_then_erase"``: each view draws its own mask (the paper's runs under label noise).
             ``"erase_then_flip"``: view 2 is the mirror image of the finished view 1 (its run on clean labels).
         joint_forward: Whether both views go through the network in one pass, which shares the statistics of batch
@@ -52,6 +55,7 @@ class EACModule(FERModule):
         weights: str | None = None,
         normalize: bool = True,
         consistency_weight: float = 5.0,
+        consistency_warmup_epochs: int = 0,
         view_order: str = "flip_then_erase",
         joint_forward: bool = False,
         erasing_probability: float = 0.5,
@@ -81,6 +85,7 @@ class EACModule(FERModule):
             raise unknown_name("view_order", view_order, VIEW_ORDERS)
         for name, low, high in (
             ("consistency_weight", consistency_weight, None),
+            ("consistency_warmup_epochs", consistency_warmup_epochs, None),
             ("gaussian_noise_std", gaussian_noise_std, None),
             ("erasing_probability", erasing_probability, 1.0),
             ("gaussian_noise_probability", gaussian_noise_probability, 1.0),
@@ -104,10 +109,17 @@ class EACModule(FERModule):
         logits, maps1 = self.model.logits_and_maps(features1)
         classification = self.classification_loss(logits, unpacked.get("soft_label", unpacked["label"]))
         consistency = attention_consistency(maps1, self.model.maps(features2))
-        loss = classification + self.hparams["consistency_weight"] * consistency
+        loss = classification + self.current_consistency_weight() * consistency
         return StepOutput(
             loss, logits, {"classification": classification.detach(), "consistency": consistency.detach()}
         )
+
+    def current_consistency_weight(self) -> float:
+        """Return λ of the current epoch."""
+        weight: float = self.hparams["consistency_weight"]
+        warmup = self.hparams["consistency_warmup_epochs"]
+        share = 1.0 if self._trainer is None else min(1.0, (self.current_epoch + 1) / (warmup + 1))
+        return weight * share
 
     def views(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return both normalised views of (N, 3, H, W) images; the second shows the faces mirrored."""

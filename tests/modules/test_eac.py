@@ -1,5 +1,6 @@
 """EAC against a re-derivation from the paper's formulas, by loops and by nothing of the package."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -166,10 +167,21 @@ def test_without_consistency_and_noise_it_is_plain_cross_entropy() -> None:
     )
 
 
+def test_the_weight_of_consistency_warms_up_over_the_epochs_of_a_trainer() -> None:
+    module = eac(consistency_weight=6.0, consistency_warmup_epochs=2)
+    assert module.current_consistency_weight() == 6
+    found = []
+    for epoch in range(4):
+        module._trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+        found.append(module.current_consistency_weight())
+    assert found == pytest.approx([2, 4, 6, 6])
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
         ({"view_order": "flip_then_erased"}, "Did you mean 'flip_then_erase'"),
+        ({"consistency_warmup_epochs": -1}, "consistency_warmup_epochs to be at least 0"),
         ({"consistency_weight": -1.0}, "consistency_weight to be at least 0, but got -1"),
         ({"erasing_probability": 1.5}, "erasing_probability to be from 0 to 1, but got 1.5"),
         ({"gaussian_noise_std": -0.1}, "gaussian_noise_std to be at least 0"),
