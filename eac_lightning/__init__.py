@@ -13,9 +13,11 @@ _WHERE = {
     "EACModule": "modules.eac",
     "FERDataModule": "data.datamodule",
     "FERModule": "modules.base",
+    "LabelNoise": "labels.noise",
     "NoiseFile": "labels.noise",
     "PairNoise": "labels.noise",
     "PredictionWriter": "callbacks.predictions",
+    "StepOutput": "types",
     "SymmetricNoise": "labels.noise",
     "SyntheticFERDataModule": "data.synthetic",
     "TransitionNoise": "labels.noise",
@@ -33,13 +35,14 @@ if TYPE_CHECKING:
     from eac_lightning.callbacks.predictions import PredictionWriter
     from eac_lightning.data.datamodule import FERDataModule
     from eac_lightning.data.synthetic import SyntheticFERDataModule
-    from eac_lightning.labels.noise import NoiseFile, PairNoise, SymmetricNoise, TransitionNoise
+    from eac_lightning.labels.noise import LabelNoise, NoiseFile, PairNoise, SymmetricNoise, TransitionNoise
     from eac_lightning.losses.attention_consistency import attention_consistency, class_activation_maps
     from eac_lightning.models.backbones import create_backbone, list_backbones, register_backbone
     from eac_lightning.modules.base import FERModule
     from eac_lightning.modules.classification import ClassificationModule
     from eac_lightning.modules.eac import EACModule
     from eac_lightning.modules.loading import load_module
+    from eac_lightning.types import StepOutput
 
 __all__ = [
     "CAMCallback",
@@ -48,9 +51,11 @@ __all__ = [
     "EACModule",
     "FERDataModule",
     "FERModule",
+    "LabelNoise",
     "NoiseFile",
     "PairNoise",
     "PredictionWriter",
+    "StepOutput",
     "SymmetricNoise",
     "SyntheticFERDataModule",
     "TransitionNoise",

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from eac_lightning import EACModule, SyntheticFERDataModule, load_module
-from eac_lightning.explain import explain
+from eac_lightning.maps.explain import explain
 from eac_lightning.visualization import cam_panel, overlay
 
 

@@ -27,7 +27,13 @@ def python(code: str, namespace: str | None = None, folder: str | None = None) -
     if namespace is not None:
         environment["EAC_LIGHTNING_NAMESPACE"] = namespace
     return subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env=environment, timeout=300, check=False, cwd=folder
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=300,
+        check=False,
+        cwd=folder,
     )
 
 

@@ -14,7 +14,7 @@ from eac_lightning.callbacks._gallery import Face, Gallery
 from eac_lightning.callbacks._module import fer_module
 from eac_lightning.callbacks._pictures import save_picture
 from eac_lightning.errors import ConfigurationError
-from eac_lightning.explain import check_method, explain
+from eac_lightning.maps.explain import check_method, explain
 from eac_lightning.modules.base import FERModule
 from eac_lightning.types import Batch
 from eac_lightning.visualization import cam_panel

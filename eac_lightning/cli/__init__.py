@@ -25,8 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     sys.path.insert(0, str(Path.cwd()))
     try:
         if arguments and arguments[0] in TRAINING_COMMANDS:
-            training = import_module("eac_lightning.cli.training")
-            return int(training.run(arguments))
+            module = "compare" if arguments[0] == "compare" else "training"
+            return int(import_module(f"eac_lightning.cli.{module}").run(arguments))
         parsed = build_parser().parse_args(arguments)
         return int(import_module(f"eac_lightning.cli.{parsed.module}").run(parsed) or 0)
     except EACError as error:

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from eac_lightning.callbacks.report import LAST_EPOCHS, RESULTS, write_json
-from eac_lightning.cli.training import EACCLI, train
+from eac_lightning.cli.training import EACCLI, configure_logging, prepare_arguments, train
 from eac_lightning.errors import ConfigurationError
 
 BASELINE = "eac_lightning.ClassificationModule"
@@ -38,13 +38,18 @@ class ComparedCLI(EACCLI):
 def run(arguments: Sequence[str]) -> int:
     """Train both, write ``summary.json`` and print the table; return 2 if the command line is wrong.
 
+    Args:
+        arguments: ``compare`` and the options of ``fit``.
+
     Raises:
         ConfigurationError: If the recipe is plain cross-entropy itself.
     """
+    configure_logging()
+    options = prepare_arguments(arguments[1:])
     results: dict[str, dict[str, float]] = {}
     folder = Path()
     for swap in (["--model", BASELINE], []):
-        cli = train(["fit", *arguments, *swap], ComparedCLI)
+        cli = train(["fit", *options, *swap], ComparedCLI)
         if cli is None:
             return 2
         if cli.method in results:

@@ -4,7 +4,7 @@ from argparse import Namespace
 
 from rich.console import Console
 
-from eac_lightning.cam import draw_cams
+from eac_lightning.maps.draw import draw_cams
 
 
 def run(arguments: Namespace) -> None:

@@ -136,15 +136,11 @@ def run(arguments: Sequence[str]) -> int:
     Raises:
         EACError: What the run itself raises.
     """
-    _configure_logging()
-    prepared = prepare_arguments(arguments)
-    if prepared[0] == "compare":
-        compare = importlib.import_module("eac_lightning.cli.compare")
-        return int(compare.run(prepared[1:]))
-    return 0 if train(prepared, EACCLI) else 2
+    configure_logging()
+    return 0 if train(prepare_arguments(arguments), EACCLI) else 2
 
 
-def _configure_logging() -> None:
+def configure_logging() -> None:
     """Show our own lines, and leave out of Lightning's what no user of this command can act upon."""
     log = logging.getLogger("eac_lightning")
     log.setLevel(logging.INFO)

@@ -9,15 +9,14 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from eac_lightning._lightning import L, check_same_namespace
 from eac_lightning.batch import to_float_rgb, unpack_batch
-from eac_lightning.errors import CheckpointError, ConfigurationError, TrainingDivergedError
+from eac_lightning.errors import ConfigurationError, TrainingDivergedError
 from eac_lightning.metrics.classification import ClassificationReport
 from eac_lightning.metrics.label_noise import WrongLabelShare
 from eac_lightning.models.backbones import create_backbone
 from eac_lightning.models.classifier import CAMClassifier
+from eac_lightning.modules.checkpoint import CHECKPOINT_KEY, check_classes, describe
 from eac_lightning.seeding import default_seed, derive_seed, seeded
 from eac_lightning.types import Batch, StepOutput
-
-CHECKPOINT_KEY = "eac_lightning"
 
 
 class FERModule(L.LightningModule):
@@ -290,34 +289,18 @@ class FERModule(L.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what a later program needs to rebuild this module from the file alone."""
-        data = getattr(self._trainer, "datamodule", None)
-        checkpoint[CHECKPOINT_KEY] = {
-            "class_path": f"{type(self).__module__}.{type(self).__qualname__}",
-            "class_names": list(self.class_names),
-            "image_size": self.image_size,
-            "backbone": self.hparams["backbone"],
-            "weights": self.hparams["weights"],
-            "mean": self.model.mean.flatten().tolist(),
-            "std": self.model.std.flatten().tolist(),
-            "alignment": getattr(data, "alignment", None),
-        }
-        # The trained weights are in the checkpoint: the file that they began from must not be needed again.
-        if "hyper_parameters" in checkpoint:
-            checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "weights": None}
+        describe(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Refuse the checkpoint of a module with other classes.
+        """Take the checkpoint's classes where none are known yet, and refuse those of another module.
 
         Raises:
             CheckpointError: If the classes differ.
         """
-        names = tuple(checkpoint.get(CHECKPOINT_KEY, {}).get("class_names", self.class_names))
-        if names != self.class_names:
-            raise CheckpointError(
-                f"The checkpoint was trained on {len(names)} classes ({', '.join(names)}), but this module has "
-                f"{self.num_classes} ({', '.join(self.class_names)}). Give the data the checkpoint's classes, in "
-                "its order (--data.classes), or start without the checkpoint."
-            )
+        names = checkpoint.get(CHECKPOINT_KEY, {}).get("class_names", self.class_names)
+        if not self.class_names:
+            self._set_classes(names)
+        check_classes(self, names)
 
 
 def _class_names(data: object) -> list[str]:

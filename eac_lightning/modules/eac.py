@@ -134,7 +134,7 @@ class EACModule(FERModule):
         if not probability or not std:
             return image
         chosen = torch.rand(len(image), 1, 1, 1, device=image.device) < probability
-        noisy = image + torch.randn_like(image) * std * chosen
+        noisy: Tensor = image + torch.randn_like(image) * std * chosen
         # A picture that comes normalised has no bounds to keep to.
         return noisy.clamp(0, 1) if self.hparams["normalize"] else noisy
 

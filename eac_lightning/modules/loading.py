@@ -6,7 +6,8 @@ from pathlib import Path
 
 from eac_lightning.errors import CheckpointError
 from eac_lightning.models.weights import read_checkpoint
-from eac_lightning.modules.base import CHECKPOINT_KEY, FERModule
+from eac_lightning.modules.base import FERModule
+from eac_lightning.modules.checkpoint import CHECKPOINT_KEY
 
 
 def load_module(path: str | Path) -> FERModule:
@@ -26,9 +27,7 @@ def load_module(path: str | Path) -> FERModule:
             "file such as last.ckpt or best.ckpt of a run; plain weights go into a module's weights argument."
         )
     module_class = _find_class(str(about["class_path"]), path)
-    module = module_class(**checkpoint["hyper_parameters"])  # type: ignore[arg-type]
-    module.load_state_dict(checkpoint["state_dict"])  # type: ignore[arg-type]
-    return module.eval()
+    return module_class.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
 
 
 def _find_class(class_path: str, path: str | Path) -> type[FERModule]:

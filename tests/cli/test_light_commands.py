@@ -68,7 +68,9 @@ def test_noise_is_written_once_and_replayed(faces: Path, capsys: pytest.CaptureF
 
 
 def test_synthetic_faces_are_written(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["synth", "out", "--count", "24", "--size", "48", "--classes", "anger", "fear", "--variation", "0.5"]) == 0
+    assert (
+        main(["synth", "out", "--count", "24", "--size", "48", "--classes", "anger", "fear", "--variation", "0.5"]) == 0
+    )
     assert len(list(Path("out").rglob("*.png"))) == 24
     assert "out/synthetic.csv" in capsys.readouterr().out
     assert main(["synth", "out"]) == 1

@@ -31,7 +31,13 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def small(recipe: str, folder: Path) -> list[str]:
     options = ["--trainer.accelerator=cpu", f"--trainer.default_root_dir={folder}", "--data.batch_size=8"]
     if recipe == "quickstart":
-        return [*options, f"--data.root={folder}-faces", "--data.count=64", "--data.size=48", "--data.val_fraction=0.25"]
+        return [
+            *options,
+            f"--data.root={folder}-faces",
+            "--data.count=64",
+            "--data.size=48",
+            "--data.val_fraction=0.25",
+        ]
     return [*options, f"--data.root={make_faces(folder.with_name('faces'))}", "--data.image_size=32"]
 
 
@@ -141,7 +147,17 @@ def test_an_earlier_run_is_kept(here: Path, faces: Path, caplog: pytest.LogCaptu
     first = Path("run/last.ckpt").read_bytes()
     assert main([*fit_small(faces), "--seed_everything", "1"]) == 0
     assert Path("run-1/last.ckpt").read_bytes() == first
-    assert main([*fit_small(faces)[:-2], "--trainer.default_root_dir=run", "--trainer.max_epochs=2", "--ckpt_path=run/last.ckpt"]) == 0
+    assert (
+        main(
+            [
+                *fit_small(faces)[:-2],
+                "--trainer.default_root_dir=run",
+                "--trainer.max_epochs=2",
+                "--ckpt_path=run/last.ckpt",
+            ]
+        )
+        == 0
+    )
     assert not Path("run-2").exists()
     assert len(json.loads(Path("run/results.json").read_text())["fit"]["history"]) == 2
 
@@ -172,10 +188,21 @@ def test_ones_own_module_is_found_in_the_working_directory(here: Path, faces: Pa
         "register_backbone('own')(TinyBackbone)\n"
         "class MyModule(ClassificationModule):\n    'Mine.'\n"
     )
-    assert main(fit_small(faces, "--import", "my_method", "--model", "my_method.MyModule", "--model.backbone", "own")) == 0
+    assert (
+        main(fit_small(faces, "--import", "my_method", "--model", "my_method.MyModule", "--model.backbone", "own")) == 0
+    )
     about = torch.load("run/last.ckpt", weights_only=True)["eac_lightning"]
     assert about["class_path"] == "my_method.MyModule"
-    assert main(["test", *fit_small(faces, "--model", "my_method.MyModule", "--model.backbone=own")[1:], "--import=my_method"]) == 0
+    assert (
+        main(
+            [
+                "test",
+                *fit_small(faces, "--model", "my_method.MyModule", "--model.backbone=own")[1:],
+                "--import=my_method",
+            ]
+        )
+        == 0
+    )
 
 
 @pytest.mark.parametrize(
@@ -185,7 +212,7 @@ def test_ones_own_module_is_found_in_the_working_directory(here: Path, faces: Pa
         (["-c", "none.yaml"], "Expected a recipe at none.yaml"),
         (["--model", "EACModul"], "found no class 'EACModul'. Did you mean EACModule"),
         (["--model", "nowhere.Mine"], "found no class"),
-        (["--model.consistancy_weight", "3"], "no option 'consistancy_weight'. Did you mean consistency_weight?"),
+        (["--model.consistancy_weight", "3"], "no option 'consistancy_weight'. Did you mean consistency_weight"),
         (["--trainer.max_epoch", "3"], "no option 'trainer.max_epoch'. Did you mean max_epochs"),
         (["--dta.root", "x"], "no option 'dta.root'. Did you mean data?"),
         (["--model.lr", "fast"], "Expected lr to be of type float, but got 'fast'"),

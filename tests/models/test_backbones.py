@@ -132,7 +132,9 @@ def test_a_download_that_fails_says_what_to_fetch(monkeypatch: pytest.MonkeyPatc
         raise OSError("no network")
 
     monkeypatch.setattr(torchvision_backbone.models, "get_model", fail)
-    with pytest.raises(CheckpointError, match=r"download \(https://.*resnet18.*\), and it failed: no network.*Put that file into"):
+    with pytest.raises(
+        CheckpointError, match=r"download \(https://.*resnet18.*\), and it failed: no network.*Put that file into"
+    ):
         create_backbone("resnet18", weights="IMAGENET1K_V1")
     monkeypatch.setattr(timm_backbone.timm, "create_model", fail)
     with pytest.raises(CheckpointError, match="takes a download .*no network.*give its path as weights"):

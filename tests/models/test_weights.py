@@ -22,7 +22,9 @@ def filled(value: float) -> nn.Module:
     return module
 
 
-@pytest.mark.parametrize("wrap", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"model_state_dict": s, "epoch": 3}])
+@pytest.mark.parametrize(
+    "wrap", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"model_state_dict": s, "epoch": 3}]
+)
 @pytest.mark.parametrize("prefix", ["", "module.", "module.backbone."])
 def test_state_dicts_load_however_they_are_wrapped(wrap: Any, prefix: str, tmp_path: Path) -> None:
     state = {prefix + key: value for key, value in filled(7).state_dict().items()}

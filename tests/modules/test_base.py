@@ -403,6 +403,26 @@ def test_a_checkpoint_cannot_choose_what_is_imported(checkpoint: Path) -> None:
         load_module(checkpoint)
 
 
+class ShortModule(ClassificationModule):
+    """A subclass that takes one argument alone."""
+
+    def __init__(self, margin: float = 0.5) -> None:
+        super().__init__(backbone="tiny", lr=1e-2)
+        self.margin = margin
+
+
+def test_a_module_with_arguments_of_its_own_alone_loads(faces: Path, tmp_path: Path) -> None:
+    run = trainer(tmp_path / "run")
+    net = ShortModule(margin=0.25)
+    run.fit(net, datamodule=data(faces))
+    run.save_checkpoint(tmp_path / "short.ckpt")
+    loaded = load_module(tmp_path / "short.ckpt")
+    assert isinstance(loaded, ShortModule)
+    assert loaded.margin == 0.25
+    assert loaded.class_names == CLASSES
+    assert torch.equal(loaded(batch()["image"]), net.eval()(batch()["image"]))
+
+
 def test_a_module_of_your_own_loads_where_it_is_imported(faces: Path, tmp_path: Path) -> None:
     run = trainer(tmp_path / "run")
     run.fit(DivergingModule(backbone="tiny"), datamodule=data(faces))

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from eac_lightning.errors import ConfigurationError, unknown_name
-from eac_lightning.undisturbed import undisturbed
+from eac_lightning.maps.undisturbed import undisturbed
 
 _EXTRACTORS = {"grad_cam": "GradCAM", "layer_cam": "LayerCAM"}
 

@@ -5,10 +5,10 @@ import pytest
 import torch
 from PIL import Image
 
-from eac_lightning import cam
 from eac_lightning._lightning import L
-from eac_lightning.cam import draw_cams
 from eac_lightning.errors import CheckpointError, ConfigurationError, DataError
+from eac_lightning.maps import draw
+from eac_lightning.maps.draw import draw_cams
 from eac_lightning.modules import ClassificationModule
 
 CLASSES = ["anger", "happiness"]
@@ -37,14 +37,14 @@ def save_face(path: Path, mode: str = "RGB", size: tuple[int, int] = (40, 60)) -
 
 
 @pytest.fixture
-def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[cam.CAMSample]]:
-    panels: list[list[cam.CAMSample]] = []
+def drawn(monkeypatch: pytest.MonkeyPatch) -> list[list[draw.CAMSample]]:
+    panels: list[list[draw.CAMSample]] = []
 
-    def note(samples: list[cam.CAMSample], names: object) -> np.ndarray:
+    def note(samples: list[draw.CAMSample], names: object) -> np.ndarray:
         panels.append(list(samples))
         return np.zeros((4, 4, 3), dtype=np.uint8)
 
-    monkeypatch.setattr(cam, "cam_panel", note)
+    monkeypatch.setattr(draw, "cam_panel", note)
     return panels
 
 
@@ -57,7 +57,7 @@ def test_one_picture_becomes_one_panel(checkpoint: Path, tmp_path: Path) -> None
 
 
 def test_folders_are_searched_and_a_sheet_holds_all(
-    checkpoint: Path, tmp_path: Path, drawn: list[list[cam.CAMSample]]
+    checkpoint: Path, tmp_path: Path, drawn: list[list[draw.CAMSample]]
 ) -> None:
     for name, mode in (("b/2.png", "L"), ("a/1.png", "RGB"), ("a/2.png", "RGB"), ("a/notes.txt", "")):
         if mode:
@@ -73,16 +73,16 @@ def test_folders_are_searched_and_a_sheet_holds_all(
 
 
 def test_many_pictures_make_several_sheets(
-    checkpoint: Path, tmp_path: Path, drawn: list[list[cam.CAMSample]], monkeypatch: pytest.MonkeyPatch
+    checkpoint: Path, tmp_path: Path, drawn: list[list[draw.CAMSample]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cam, "ROWS", 2)
+    monkeypatch.setattr(draw, "ROWS", 2)
     faces = [save_face(tmp_path / f"{number}.png") for number in range(3)]
     written = draw_cams(checkpoint, faces, tmp_path / "out")
     assert [path.name for path in written[3:]] == ["cam_sheet_01.png", "cam_sheet_02.png"]
     assert [len(panel) for panel in drawn] == [1, 1, 1, 2, 1]
 
 
-def test_a_class_folder_is_the_given_label(checkpoint: Path, tmp_path: Path, drawn: list[list[cam.CAMSample]]) -> None:
+def test_a_class_folder_is_the_given_label(checkpoint: Path, tmp_path: Path, drawn: list[list[draw.CAMSample]]) -> None:
     for folder in ("happy", "Anger", "holiday"):
         save_face(tmp_path / folder / "1.png")
     draw_cams(checkpoint, [tmp_path], tmp_path / "out")
@@ -91,7 +91,7 @@ def test_a_class_folder_is_the_given_label(checkpoint: Path, tmp_path: Path, dra
 
 
 def test_a_module_that_knows_no_size_takes_pictures_as_they_are(
-    tmp_path: Path, drawn: list[list[cam.CAMSample]]
+    tmp_path: Path, drawn: list[list[draw.CAMSample]]
 ) -> None:
     face = save_face(tmp_path / "me.png", size=(32, 64))
     draw_cams(save_checkpoint(tmp_path), [face], tmp_path / "out")
@@ -100,7 +100,7 @@ def test_a_module_that_knows_no_size_takes_pictures_as_they_are(
 
 
 def test_unreadable_pictures_are_named_and_the_others_drawn(
-    checkpoint: Path, tmp_path: Path, drawn: list[list[cam.CAMSample]]
+    checkpoint: Path, tmp_path: Path, drawn: list[list[draw.CAMSample]]
 ) -> None:
     good = save_face(tmp_path / "good.png")
     bad = tmp_path / "bad.png"
@@ -146,6 +146,6 @@ def test_an_unknown_method_is_refused(checkpoint: Path, tmp_path: Path) -> None:
         draw_cams(checkpoint, [tmp_path], tmp_path / "out", method="cams")
 
 
-def test_gradient_cams_of_pictures(checkpoint: Path, tmp_path: Path, drawn: list[list[cam.CAMSample]]) -> None:
+def test_gradient_cams_of_pictures(checkpoint: Path, tmp_path: Path, drawn: list[list[draw.CAMSample]]) -> None:
     draw_cams(checkpoint, [save_face(tmp_path / "me.png")], tmp_path / "out", method="layer_cam")
     assert drawn[0][0].predicted_map.min() >= 0

@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from eac_lightning.explain import check_method, explain
+from eac_lightning.maps.explain import check_method, explain
 from eac_lightning.models.classifier import CAMClassifier
 from eac_lightning.modules import FERModule
 

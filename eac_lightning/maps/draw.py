@@ -14,7 +14,7 @@ from eac_lightning.callbacks._pictures import write_png
 from eac_lightning.data.decoding import decode_image, resize_square
 from eac_lightning.data.emotions import matching_classes
 from eac_lightning.errors import ConfigurationError, DataError
-from eac_lightning.explain import check_method, explain
+from eac_lightning.maps.explain import check_method, explain
 from eac_lightning.modules import load_module
 from eac_lightning.modules.base import FERModule
 from eac_lightning.types import UNKNOWN_LABEL

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from eac_lightning.errors import ConfigurationError
-from eac_lightning.gradient_cam import gradient_cam, load_extractor
+from eac_lightning.maps.gradient_cam import gradient_cam, load_extractor
 
 
 class Flat(nn.Module):

@@ -5,11 +5,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eac_lightning.batch import to_float_rgb
 from eac_lightning.errors import ConfigurationError, unknown_name
-from eac_lightning.gradient_cam import gradient_cam, load_extractor
+from eac_lightning.maps.gradient_cam import gradient_cam, load_extractor
+from eac_lightning.maps.undisturbed import undisturbed
 from eac_lightning.modules.base import FERModule
 from eac_lightning.types import UNKNOWN_LABEL
-from eac_lightning.undisturbed import undisturbed
 from eac_lightning.visualization import CAMSample
 
 METHODS = ("cam", "grad_cam", "layer_cam")
@@ -52,7 +53,7 @@ def explain(
 
     Args:
         module: A module that knows its classes, on any device.
-        image: (N, 3, H, W) float, as the module takes it.
+        image: (N, 1 or 3, H, W), as the module takes it.
         given: (N,) given labels, ``UNKNOWN_LABEL`` where there is none.
         clean: (N,) clean labels, likewise.
         method: One of :data:`METHODS`.
@@ -64,7 +65,7 @@ def explain(
     unknown = torch.full((len(image),), UNKNOWN_LABEL)
     given = unknown if given is None else given.cpu()
     clean = unknown if clean is None else clean.cpu()
-    image = image.to(module.device, module.dtype)  # type: ignore[arg-type]
+    image = to_float_rgb(image).to(module.device, module.dtype)  # type: ignore[arg-type]
     with undisturbed(module), torch.no_grad():
         logits = module(image)
     confidence, predicted = logits.float().softmax(1).max(1)

@@ -1,0 +1,43 @@
+"""What a checkpoint says of the module in it, so that nothing else is needed to use it."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from eac_lightning.errors import CheckpointError
+
+if TYPE_CHECKING:
+    from eac_lightning.modules.base import FERModule
+
+CHECKPOINT_KEY = "eac_lightning"
+
+
+def describe(module: "FERModule", checkpoint: dict[str, Any]) -> None:
+    """Add class, classes, input and origin of ``module`` to ``checkpoint``, in plain types."""
+    data = getattr(module._trainer, "datamodule", None)
+    checkpoint[CHECKPOINT_KEY] = {
+        "class_path": f"{type(module).__module__}.{type(module).__qualname__}",
+        "class_names": list(module.class_names),
+        "image_size": module.image_size,
+        "backbone": module.hparams["backbone"],
+        "weights": module.hparams["weights"],
+        "mean": module.model.mean.flatten().tolist(),
+        "std": module.model.std.flatten().tolist(),
+        "alignment": getattr(data, "alignment", None),
+    }
+    # The trained weights are in the checkpoint: the file that they began from must not be needed again.
+    if "hyper_parameters" in checkpoint:
+        checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "weights": None}
+
+
+def check_classes(module: "FERModule", names: Sequence[str]) -> None:
+    """Refuse the checkpoint of a module with other classes, or the same in another order.
+
+    Raises:
+        CheckpointError: If ``names``, the checkpoint's, are not those of ``module``.
+    """
+    if tuple(names) != module.class_names:
+        raise CheckpointError(
+            f"The checkpoint was trained on {len(names)} classes ({', '.join(names)}), but this module has "
+            f"{module.num_classes} ({', '.join(module.class_names)}). Give the data the checkpoint's classes, in "
+            "its order (--data.classes), or start without the checkpoint."
+        )
