@@ -68,6 +68,7 @@ class EACCLI(lightning_cli.LightningCLI):
                 "trainer.default_root_dir": "runs/latest",
                 "trainer.log_every_n_steps": 10,
                 "trainer.max_epochs": 60,
+                "trainer.enable_model_summary": False,
             }
         )
 
@@ -75,24 +76,24 @@ class EACCLI(lightning_cli.LightningCLI):
         """Keep the recipe's module as it is; :meth:`before_instantiate_classes` reads the checkpoint."""
 
     def before_instantiate_classes(self) -> None:
-        """Settle the run folder and the checkpoint before anything is built."""
+        """Settle the checkpoint before anything is built."""
         config = self.config[self.subcommand]
         if config.get("weights_only") is None:
             config["weights_only"] = True
-        folder = Path(config["trainer"]["default_root_dir"])
-        if self.subcommand == "fit":
-            if not config["trainer"]["fast_dev_run"] and not os.environ.get("LOCAL_RANK", "0").strip("0"):
-                _keep_earlier_run(folder, config.get("ckpt_path"))
-            return
-        self.save_config_callback = None
-        config["ckpt_path"] = _checkpoint_of(folder, config.get("ckpt_path"))
-        # The checkpoint holds the trained weights: what they began from must not be needed again.
-        if "weights" in config["model"].get("init_args", {}):
-            config["model"]["init_args"]["weights"] = None
+        if self.subcommand != "fit":
+            self.save_config_callback = None
+            config["ckpt_path"] = _checkpoint_of(Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path"))
+            # The checkpoint holds the trained weights: what they began from must not be needed again.
+            if "weights" in config["model"].get("init_args", {}):
+                config["model"]["init_args"]["weights"] = None
 
     def after_instantiate_classes(self) -> None:
-        """Say what an optimizer from the command line replaces."""
-        if self.config[self.subcommand].get("optimizer"):
+        """Make room for a new run, now that module and data stand; say what an optimizer from outside replaces."""
+        config = self.config[self.subcommand]
+        first_process = not os.environ.get("LOCAL_RANK", "0").strip("0")
+        if self.subcommand == "fit" and first_process and not config["trainer"]["fast_dev_run"]:
+            _keep_earlier_run(Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path"))
+        if config.get("optimizer"):
             logging.getLogger("eac_lightning").warning(
                 "--optimizer replaces the module's configure_optimizers: its lr, weight_decay and lr_decay are not "
                 "used. Give --optimizer.lr, and --lr_scheduler if the rate shall decay."

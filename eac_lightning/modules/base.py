@@ -9,7 +9,7 @@ from torchmetrics.classification import MulticlassAccuracy
 
 from eac_lightning._lightning import L, check_same_namespace
 from eac_lightning.batch import to_float_rgb, unpack_batch
-from eac_lightning.errors import ConfigurationError, TrainingDivergedError
+from eac_lightning.errors import ConfigurationError, DataError, TrainingDivergedError
 from eac_lightning.metrics.classification import ClassificationReport
 from eac_lightning.metrics.label_noise import WrongLabelShare
 from eac_lightning.models.backbones import create_backbone
@@ -201,14 +201,23 @@ class FERModule(L.LightningModule):
         """Compute the loss under this step's own seed, and keep the books.
 
         Raises:
+            DataError: If batch normalisation gets one value alone.
             TrainingDivergedError: If the loss is not finite; the last checkpoint is of the epoch before.
         """
         unpacked = self.unpack(batch)
         if batch_idx == 0:
             self._check_image_range(unpacked["image"])
         step_seed = derive_seed(self.seed, "step", self.current_epoch, batch_idx, self.global_rank)
-        with seeded(step_seed, self.device):
-            output = self.compute_loss(unpacked)
+        try:
+            with seeded(step_seed, self.device):
+                output = self.compute_loss(unpacked)
+        except ValueError as error:
+            if "more than 1 value per channel" not in str(error):
+                raise
+            raise DataError(
+                "Expected at least two faces in a training batch, because batch normalisation cannot learn from one, "
+                f"but step {batch_idx} has {len(unpacked['label'])}. Raise batch_size, or drop the last batch."
+            ) from error
         if not torch.isfinite(output.loss):
             raise TrainingDivergedError(
                 f"The loss is {output.loss.item()} at step {batch_idx} of epoch {self.current_epoch} (step "
@@ -266,7 +275,8 @@ class FERModule(L.LightningModule):
         report = metrics.compute()
         metrics.reset()
         recall = report.pop("recall")
-        self.log_dict({f"{split}/{name}": value for name, value in report.items()}, prog_bar=True)
+        self.log(f"{split}/accuracy", report.pop("accuracy"), prog_bar=True)
+        self.log_dict({f"{split}/{name}": value for name, value in report.items()})
         self.log_dict(
             {
                 f"{split}/recall/{name}": value

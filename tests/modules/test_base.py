@@ -325,6 +325,25 @@ def test_images_out_of_range_are_asked_about(tmp_path: Path) -> None:
     trainer(tmp_path).fit(module(num_classes=3, normalize=False), loader)
 
 
+def test_a_batch_of_one_is_named_where_batch_norm_cannot_take_it(tmp_path: Path) -> None:
+    pictures = torch.rand(1, 3, 2, 2), torch.zeros(1, dtype=torch.int64)
+    net = module(num_classes=3)
+    net.model.backbone.output_stride = 1  # type: ignore[assignment]
+    with pytest.raises(DataError, match="at least two faces in a training batch.*step 0 has 1"):
+        trainer(tmp_path).fit(net, DataLoader(TensorDataset(*pictures)))
+    trainer(tmp_path).fit(module(num_classes=3), DataLoader(TensorDataset(torch.rand(1, 3, 16, 16), pictures[1])))
+
+
+def test_another_error_of_a_loss_is_left_as_it_is(tmp_path: Path) -> None:
+    class Broken(ClassificationModule):
+        def compute_loss(self, batch: Any) -> StepOutput:
+            raise ValueError("my own")
+
+    loader = DataLoader(TensorDataset(batch()["image"], batch()["label"]))
+    with pytest.raises(ValueError, match="my own"):
+        trainer(tmp_path).fit(Broken(num_classes=3, backbone="tiny"), loader)
+
+
 # ---- checkpoints -------------------------------------------------------------------------------------------------
 
 
