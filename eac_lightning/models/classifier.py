@@ -41,7 +41,8 @@ class CAMClassifier(nn.Module):
 
     def normalize(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) RGB in [0, 1] to what the backbone was made for."""
-        return (image - self.mean) / self.std
+        # In true half or double precision the network's type decides, not the loader's.
+        return (image.to(self.mean.dtype) - self.mean) / self.std
 
     def feature_map(self, normalized: Tensor) -> Tensor:
         """Map (N, 3, H, W) normalised faces to the (N, C, h, w) feature map.

@@ -32,10 +32,10 @@ class FERModule(L.LightningModule):
         backbone: A name that :func:`~eac_lightning.models.backbones.create_backbone` knows.
         weights: ``None``, a name given by the weights' publisher, or a file.
         normalize: False if the images come normalised already.
-        image_size: Side of the input in pixels; taken from the DataModule if left out.
         lr: Learning rate of Adam.
         weight_decay: Weight decay of Adam (L2 on the gradient).
         lr_decay: The learning rate is multiplied by this after every epoch.
+        image_size: Side of the input in pixels; taken from the DataModule if left out.
         seed: What every random draw in training follows from; the seed of ``seed_everything`` if left out.
     """
 
@@ -48,10 +48,10 @@ class FERModule(L.LightningModule):
         backbone: str = "resnet18",
         weights: str | None = None,
         normalize: bool = True,
-        image_size: int | None = None,
         lr: float = 1e-4,
         weight_decay: float = 1e-4,
         lr_decay: float = 0.9,
+        image_size: int | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__()

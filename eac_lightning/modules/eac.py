@@ -55,7 +55,6 @@ class EACModule(FERModule):
         weights: str | None = None,
         normalize: bool = True,
         consistency_weight: float = 5.0,
-        consistency_warmup_epochs: int = 0,
         view_order: str = "flip_then_erase",
         joint_forward: bool = False,
         erasing_probability: float = 0.5,
@@ -63,10 +62,11 @@ class EACModule(FERModule):
         erasing_ratio: tuple[float, float] = (0.3, 3.3),
         gaussian_noise_std: float = 0.0215,
         gaussian_noise_probability: float = 0.5,
-        image_size: int | None = None,
         lr: float = 1e-4,
         weight_decay: float = 1e-4,
         lr_decay: float = 0.9,
+        consistency_warmup_epochs: int = 0,
+        image_size: int | None = None,
         seed: int | None = None,
     ) -> None:
         super().__init__(

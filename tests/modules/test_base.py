@@ -318,6 +318,13 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(faces: Path, tmp_p
     assert all(torch.isfinite(value).all() for value in state["state_dict"].values() if value.is_floating_point())
 
 
+@pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
+def test_every_precision_trains(precision: str, faces: Path, tmp_path: Path) -> None:
+    run = trainer(tmp_path, precision=precision)
+    run.fit(EACModule(backbone="tiny"), datamodule=data(faces))
+    assert torch.isfinite(run.callback_metrics["train/loss"])
+
+
 def test_images_out_of_range_are_asked_about(tmp_path: Path) -> None:
     loader = DataLoader(TensorDataset(batch()["image"] * 255, batch()["label"]))
     with pytest.raises(ConfigurationError, match="reaches from .* to 2.*normalize=False"):
