@@ -13,7 +13,7 @@ dev: $(INSTALLED_DEV)
 
 $(VENV)/bin/python:
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "eac-lightning needs Python 3.11 or newer: make PYTHON=/path/to/python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || (rm -rf $(VENV); exit 1)  # half an environment would be taken for a whole one
 
 $(INSTALLED): pyproject.toml | $(VENV)/bin/python
 	$(VENV)/bin/python -m pip install -e .

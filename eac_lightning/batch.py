@@ -9,15 +9,16 @@ from torch import Tensor
 from eac_lightning.errors import DataError
 from eac_lightning.types import Batch
 
-_TUPLE_KEYS = ("image", "label", "index")
+TUPLE_KEYS = ("image", "label", "index")
 
 
-def unpack_batch(batch: Any, num_classes: int) -> Batch:
+def unpack_batch(batch: Any, num_classes: int, device: torch.device | None = None) -> Batch:
     """Return the batch as a dict with float RGB images.
 
     Args:
         batch: A dict (see :class:`~eac_lightning.types.Batch`), ``(image, label)`` or ``(image, label, index)``.
-        num_classes: K; labels are checked to lie in [0, K).
+        num_classes: K; labels are checked to lie in [0, K), and become int64.
+        device: Where the tensors shall be; where they are, if None.
 
     Raises:
         DataError: If the batch has another form, or a label lies outside the classes.
@@ -25,7 +26,7 @@ def unpack_batch(batch: Any, num_classes: int) -> Batch:
     if isinstance(batch, Mapping):
         fields = dict(batch)
     elif isinstance(batch, Sequence) and 2 <= len(batch) <= 3:
-        fields = dict(zip(_TUPLE_KEYS, batch, strict=False))
+        fields = dict(zip(TUPLE_KEYS, batch, strict=False))
     else:
         raise DataError(
             "Expected a batch as a dict with image and label, as (image, label) or as (image, label, index), but got "
@@ -36,8 +37,11 @@ def unpack_batch(batch: Any, num_classes: int) -> Batch:
             f"Expected the batch's image and label to be tensors, but got {_describe(batch)}. "
             "Let your dataset return one of the documented forms."
         )
+    if device is not None:
+        fields = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in fields.items()}
     fields["image"] = to_float_rgb(fields["image"])
     check_labels(fields["label"], num_classes)
+    fields["label"] = fields["label"].long()
     return cast(Batch, fields)
 
 

@@ -40,4 +40,4 @@ def find_recipe(name: str) -> Path:
 
 def describe_recipe(path: Path) -> str:
     """Return the first comment line of a recipe, which says what it is."""
-    return path.read_text().partition("\n")[0].removeprefix("#").strip()
+    return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("#").strip()

@@ -54,7 +54,8 @@ class RunReport(L.Callback):
         """Keep the epoch's figures, which follow its validation."""
         split = ("train/", "val/") if self._validated else ("train/",)
         self._validated = False
-        figures = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(split)}
+        logged = {name: float(value) for name, value in trainer.callback_metrics.items() if name.startswith(split)}
+        figures = {name: value for name, value in logged.items() if not math.isnan(value)}
         self.history = [*self.history[: trainer.current_epoch], {"epoch": trainer.current_epoch, **figures}]
 
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -104,11 +105,7 @@ def summarize(history: list[dict[str, float]]) -> dict[str, Any]:
         "macro_f1_last5": means["macro_f1"],
         "last": {name: last[f"val/{name}"] for name in FIGURES},
         "recall": {key.removeprefix("val/recall/"): v for key, v in last.items() if key.startswith("val/recall/")},
-        **{
-            name: last[f"train/{name}"]
-            for name in ("memorized", "recovered")
-            if not math.isnan(last.get(f"train/{name}", math.nan))
-        },
+        **{name: last[f"train/{name}"] for name in ("memorized", "recovered") if f"train/{name}" in last},
     }
 
 

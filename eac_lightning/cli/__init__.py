@@ -68,6 +68,12 @@ def _add_layout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, help="the data set's folder, or its table")
     parser.add_argument("--layout", default="auto", help="folder, table, fer2013, ferplus, rafdb, or auto")
     parser.add_argument("--classes", nargs="+", help="which classes, in which order")
+    parser.add_argument(
+        "--columns", nargs="+", default=[], metavar="ROLE=NAME", help="a table's columns: label=emotion …"
+    )
+    parser.add_argument("--votes", default="majority", help="ferplus: majority, above_half, soft … (default: majority)")
+    parser.add_argument("--val-fraction", type=float, default=0.1, help="split off for validation (default: 0.1)")
+    parser.add_argument("--test-fraction", type=float, default=0.1, help="split off for testing (default: 0.1)")
     parser.add_argument("--seed", type=int, default=0, help="of the split where the data brings none (default: 0)")
 
 

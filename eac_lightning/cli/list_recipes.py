@@ -19,6 +19,8 @@ def run(arguments: Namespace) -> None:
             table.add_row(name, describe_recipe(path))
         console.print(table)
     elif arguments.name in recipes:
-        console.print(recipes[arguments.name].read_text(), markup=False, highlight=False, end="", soft_wrap=True)
+        console.print(
+            recipes[arguments.name].read_text(encoding="utf-8"), markup=False, highlight=False, end="", soft_wrap=True
+        )
     else:
         raise unknown_name("recipe", arguments.name, recipes)

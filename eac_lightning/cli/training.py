@@ -2,8 +2,8 @@
 
 import argparse
 import importlib
+import json
 import logging
-import os
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -80,9 +80,10 @@ class EACCLI(lightning_cli.LightningCLI):
         config = self.config[self.subcommand]
         if config.get("weights_only") is None:
             config["weights_only"] = True
+        if self.subcommand != "fit" or config.get("ckpt_path"):
+            config["ckpt_path"] = _checkpoint_of(Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path"))
         if self.subcommand != "fit":
             self.save_config_callback = None
-            config["ckpt_path"] = _checkpoint_of(Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path"))
             # The checkpoint holds the trained weights: what they began from must not be needed again.
             if "weights" in config["model"].get("init_args", {}):
                 config["model"]["init_args"]["weights"] = None
@@ -90,8 +91,7 @@ class EACCLI(lightning_cli.LightningCLI):
     def after_instantiate_classes(self) -> None:
         """Make room for a new run, now that module and data stand; say what an optimizer from outside replaces."""
         config = self.config[self.subcommand]
-        first_process = not os.environ.get("LOCAL_RANK", "0").strip("0")
-        if self.subcommand == "fit" and first_process and not config["trainer"]["fast_dev_run"]:
+        if self.subcommand == "fit" and self.trainer.is_global_zero and not config["trainer"]["fast_dev_run"]:
             _keep_earlier_run(Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path"))
         if config.get("optimizer"):
             logging.getLogger("eac_lightning").warning(
@@ -126,7 +126,7 @@ def run_folder_checkpoints(folder: str | Path) -> list[Any]:
     """Return the callbacks that keep ``last.ckpt`` (every epoch) and ``best.ckpt`` (validation accuracy)."""
     common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
     return [
-        callbacks.ModelCheckpoint(filename="last", **common),
+        callbacks.ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common),
         callbacks.ModelCheckpoint(filename="best", monitor="val/accuracy", mode="max", **common),
     ]
 
@@ -200,12 +200,17 @@ def _keep_earlier_run(folder: Path, checkpoint: str | None) -> None:
         return
     number = next(n for n in range(1, 10**6) if not folder.with_name(f"{folder.name}-{n}").exists())
     kept = folder.rename(folder.with_name(f"{folder.name}-{number}"))
-    state = "finished" if (kept / RESULTS).exists() else f"unfinished (go on: --ckpt_path {kept / 'last.ckpt'})"
+    state = "finished" if _is_finished(kept) else f"unfinished (go on: --ckpt_path {kept / 'last.ckpt'})"
     logging.getLogger("eac_lightning").info("%s held a run, %s; it is now %s", folder, state, kept)
 
 
+def _is_finished(folder: Path) -> bool:
+    results = folder / RESULTS
+    return results.is_file() and "fit" in json.loads(results.read_text())
+
+
 def _checkpoint_of(folder: Path, checkpoint: str | None) -> str:
-    """Return the checkpoint to evaluate: the one asked for, else the last one of the recipe's run folder."""
+    """Return the checkpoint asked for (a path, ``last`` or ``best``), else the last one of the run folder."""
     path = Path(checkpoint) if checkpoint not in (None, "last", "best") else folder / f"{checkpoint or 'last'}.ckpt"
     if not path.is_file():
         raise ConfigurationError(

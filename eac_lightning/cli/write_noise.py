@@ -4,6 +4,7 @@ from argparse import Namespace
 
 from rich.console import Console
 
+from eac_lightning.cli.layout_options import layout_options
 from eac_lightning.data.annotations import read_annotations
 from eac_lightning.data.label_changes import change_labels
 from eac_lightning.errors import ConfigurationError
@@ -21,7 +22,7 @@ def run(arguments: Namespace) -> None:
         raise ConfigurationError(
             f"{arguments.out} exists already, and a run may depend on it. Name another file with --out, or remove it."
         )
-    annotations = read_annotations(arguments.root, arguments.layout, classes=arguments.classes, seed=arguments.seed)
+    annotations = read_annotations(arguments.root, arguments.layout, **layout_options(arguments))
     noisy = change_labels(annotations, None, _noise(arguments), arguments.seed)
     write_noise_file(arguments.out, noisy.table, noisy.class_names)
     console = Console()

@@ -31,7 +31,7 @@ def classification_report(confusion: Tensor) -> dict[str, Tensor]:
         ``mean_class_accuracy``: mean recall. ``macro_f1``: mean of 2·TP / (2·TP + FP + FN). Both means are over
         the classes that have a sample.
     """
-    counts = confusion.double()
+    counts = confusion.cpu().double()  # float64 is not to be had on every accelerator
     correct, support, predicted = counts.diagonal(), counts.sum(1), counts.sum(0)
     recall = correct / support  # 0 / 0 is NaN
     f1 = 2 * correct / (support + predicted)

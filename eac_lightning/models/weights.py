@@ -56,16 +56,16 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
         path: A torch file (a state dict, or a checkpoint that holds one as ``state_dict``) or ``.safetensors``.
 
     Raises:
-        CheckpointError: If nothing in the file fits the network.
+        CheckpointError: If less than half of the network's numbers are in the file.
     """
     found = _strip_prefixes(_state_dict(read_checkpoint(path)), module.state_dict())
     wanted = module.state_dict()
     fitting = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     misshapen = [key for key in found if key in wanted and key not in fitting]
     # Counters are the one thing that every network shares: they prove nothing.
-    if not any(value.ndim for value in fitting.values()):
+    if 2 * _numbers(fitting) < _numbers(wanted):
         raise CheckpointError(
-            f"Nothing in {path} fits {type(module).__name__}: it wants names such as {_some(wanted)}, "
+            f"Less than half of {type(module).__name__} is in {path}: it wants names such as {_some(wanted)}, "
             f"the file has {_some(found)}. Is this the file of another network?"
         )
     module.load_state_dict(fitting, strict=False)
@@ -76,6 +76,10 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
         if keys:
             _log.warning("%d tensors %s %s: %s", len(keys), what, path, _some(keys))
     _log.info("%d of %d tensors of %s loaded from %s", len(fitting), len(wanted), type(module).__name__, path)
+
+
+def _numbers(tensors: Mapping[str, Tensor]) -> int:
+    return sum(value.numel() for value in tensors.values() if value.ndim)
 
 
 def _state_dict(content: Mapping[str, object]) -> dict[str, Tensor]:

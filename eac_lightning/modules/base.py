@@ -1,5 +1,6 @@
 """The base of every method: a network, metrics and an optimizer, around one hook, ``compute_loss``."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -8,7 +9,7 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from eac_lightning._lightning import L, check_same_namespace
-from eac_lightning.batch import to_float_rgb, unpack_batch
+from eac_lightning.batch import TUPLE_KEYS, to_float_rgb, unpack_batch
 from eac_lightning.errors import ConfigurationError, DataError, TrainingDivergedError
 from eac_lightning.metrics.classification import ClassificationReport
 from eac_lightning.metrics.label_noise import WrongLabelShare
@@ -23,8 +24,10 @@ class FERModule(L.LightningModule):
     """A facial expression recogniser; a method overrides :meth:`compute_loss`.
 
     Hooks for subclasses: ``configure_models``, ``configure_losses``, ``configure_metrics``,
-    ``configure_optimizers``, ``compute_loss``. Images are (N, 3, H, W) float RGB in [0, 1], or (N, 1 or 3, H, W)
-    uint8, wherever they are handed over.
+    ``configure_optimizers``, ``compute_loss``. The first three run as soon as the classes are known, which may be
+    inside ``__init__``: they read a subclass's own arguments from ``self.hparams``.
+
+    Images are (N, 3, H, W) float RGB in [0, 1], or (N, 1 or 3, H, W) uint8, wherever they are handed over.
 
     Args:
         num_classes: K. May be left out where ``class_names`` or the DataModule tells it.
@@ -63,7 +66,7 @@ class FERModule(L.LightningModule):
             )
         self.seed = default_seed() if seed is None else seed
         if class_names is not None or num_classes is not None:
-            self._set_classes(class_names or [str(label) for label in range(num_classes or 0)])
+            self._set_classes(class_names or _numbered(num_classes or 0))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -81,9 +84,10 @@ class FERModule(L.LightningModule):
         size: int | None = self.hparams.get("image_size")
         return size
 
-    def _set_classes(self, class_names: list[str]) -> None:
+    def _set_classes(self, class_names: Sequence[str]) -> None:
         self.hparams["class_names"] = [str(name) for name in class_names]
         self.hparams["num_classes"] = len(class_names)
+        self.means = nn.ModuleDict()  # of losses and a method's logs, one a name
         self.configure_models()
         self.configure_losses()
         self.configure_metrics()
@@ -100,8 +104,7 @@ class FERModule(L.LightningModule):
         self.classification_loss = nn.CrossEntropyLoss()
 
     def configure_metrics(self) -> None:
-        """Build the metrics of the three splits."""
-        self.means = nn.ModuleDict()  # of losses, one a logged name
+        """Build the metrics of the three splits; a subclass calls this one and adds its own."""
         self.train_accuracy = MulticlassAccuracy(self.num_classes, average="micro")
         self.train_memorized = WrongLabelShare("given")
         self.train_recovered = WrongLabelShare("clean")
@@ -151,7 +154,7 @@ class FERModule(L.LightningModule):
 
     def unpack(self, batch: Any) -> Batch:
         """Return the batch as a dict with float RGB images; see :func:`~eac_lightning.batch.unpack_batch`."""
-        return unpack_batch(batch, self.num_classes)
+        return unpack_batch(batch, self.num_classes, self.device)
 
     # ---- Lightning's hooks -----------------------------------------------------------------------------------------
 
@@ -164,14 +167,27 @@ class FERModule(L.LightningModule):
         check_same_namespace(self.trainer)
         data: Any = getattr(self.trainer, "datamodule", None)
         names = _class_names(data)
-        if names and self.class_names and len(names) != self.num_classes:
+        numbered = bool(self.class_names) and self.class_names == _numbered(self.num_classes)
+        if (
+            names
+            and self.class_names
+            and (len(names) != self.num_classes or (not numbered and tuple(names) != self.class_names))
+        ):
             raise ConfigurationError(
                 f"The module has {self.num_classes} classes ({', '.join(self.class_names)}), the data "
-                f"{len(names)} ({', '.join(names)}). Give both the same classes: --data.classes on the data, or "
-                "leave the module's num_classes out."
+                f"{len(names)} ({', '.join(names)}). Give both the same classes in the same order: --data.classes on "
+                "the data, or leave the module's num_classes and class_names out."
             )
-        if self.image_size is None and isinstance(getattr(data, "image_size", None), int):
-            self.hparams["image_size"] = data.image_size
+        size = getattr(data, "image_size", None)
+        if isinstance(size, int) and self.image_size not in (None, size):
+            raise ConfigurationError(
+                f"The module was built for images of {self.image_size} px, but the data yields {size} px. Give the "
+                "data the module's image_size, or leave the module's out."
+            )
+        if isinstance(size, int):
+            self.hparams["image_size"] = size
+        if names and numbered:
+            self.hparams["class_names"] = names  # the network knows only their number
         if not self.class_names:
             if not names:
                 raise ConfigurationError(
@@ -218,14 +234,17 @@ class FERModule(L.LightningModule):
                 "Expected at least two faces in a training batch, because batch normalisation cannot learn from one, "
                 f"but step {batch_idx} has {len(unpacked['label'])}. Raise batch_size, or drop the last batch."
             ) from error
-        if not torch.isfinite(output.loss):
-            raise TrainingDivergedError(
-                f"The loss is {output.loss.item()} at step {batch_idx} of epoch {self.current_epoch} (step "
-                f"{self.global_step} of the run); nothing was saved since the epoch before. Lower lr (now "
-                f"{self.hparams['lr']}), try --trainer.gradient_clip_val 1, or 32-true precision."
-            )
+        self._check_finite(output.loss, f"step {batch_idx}")
         self._log_training(unpacked, output)
         return output.loss
+
+    def _check_finite(self, loss: Tensor, where: str) -> None:
+        if not torch.isfinite(loss):
+            raise TrainingDivergedError(
+                f"The loss is {loss.item()} at {where} of epoch {self.current_epoch} (step {self.global_step} of the "
+                f"run); the last checkpoint is of the epoch before. Lower lr (now {self.hparams['lr']}), try "
+                "--trainer.gradient_clip_val 1, or 32-true precision."
+            )
 
     def _log_training(self, batch: Batch, output: StepOutput) -> None:
         logits, label = output.logits.detach(), batch["label"]
@@ -250,7 +269,8 @@ class FERModule(L.LightningModule):
         """Log a mean over samples: Lightning's own rounds the number of samples a rank when it averages ranks."""
         key = f"{split}_{name}"
         if key not in self.means:
-            self.means[key] = MeanMetric().to(self.device)
+            # Sums in half precision would stop growing after a few hundred samples.
+            self.means[key] = MeanMetric().to(self.device).set_dtype(torch.float32)
         mean = self.means[key]
         mean.update(value, samples)  # type: ignore[operator]
         self.log(f"{split}/{name}", mean, on_step=False, on_epoch=True, metric_attribute=f"means.{key}")  # type: ignore[arg-type]
@@ -260,6 +280,9 @@ class FERModule(L.LightningModule):
         logits = self(unpacked["image"])
         metrics.update(logits, unpacked["label"])
         loss = nn.functional.cross_entropy(logits, unpacked["label"])
+        if self.trainer.state.fn == "fit":
+            # The epoch's last step may have broken the weights, and the checkpoint comes after validation.
+            self._check_finite(loss, "the validation")
         self._log_mean(split, "loss", loss, len(logits))
         return {"logits": logits}
 
@@ -288,9 +311,12 @@ class FERModule(L.LightningModule):
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
         """Return ``probabilities`` (N, K) and, where the batch has them, ``index`` and ``label``.
 
-        A batch may also be images alone.
+        A batch may also be images alone, or have no labels.
         """
-        fields = {"image": batch} if isinstance(batch, Tensor) else dict(self.unpack(batch))
+        if isinstance(batch, Mapping):
+            fields = dict(batch)
+        else:
+            fields = dict(zip(TUPLE_KEYS, [batch] if isinstance(batch, Tensor) else batch, strict=False))
         logits = self(fields["image"])
         kept = {key: fields[key] for key in ("index", "label") if key in fields}
         return {"probabilities": logits.softmax(1), **kept}
@@ -319,4 +345,8 @@ def _class_names(data: object) -> list[str]:
     if names:
         return [str(name) for name in names]
     count = getattr(data, "num_classes", None)
-    return [str(label) for label in range(count)] if isinstance(count, int) else []
+    return list(_numbered(count)) if isinstance(count, int) else []
+
+
+def _numbered(count: int) -> tuple[str, ...]:
+    return tuple(str(label) for label in range(count))

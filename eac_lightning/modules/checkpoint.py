@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+from torch import Tensor
+
 from eac_lightning.errors import CheckpointError
 
 if TYPE_CHECKING:
@@ -20,13 +22,18 @@ def describe(module: "FERModule", checkpoint: dict[str, Any]) -> None:
         "image_size": module.image_size,
         "backbone": module.hparams["backbone"],
         "weights": module.hparams["weights"],
-        "mean": module.model.mean.flatten().tolist(),
-        "std": module.model.std.flatten().tolist(),
+        # A subclass may have a model of its own kind.
+        "mean": _listed(getattr(module.model, "mean", None)),
+        "std": _listed(getattr(module.model, "std", None)),
         "alignment": getattr(data, "alignment", None),
     }
     # The trained weights are in the checkpoint: the file that they began from must not be needed again.
     if "hyper_parameters" in checkpoint:
         checkpoint["hyper_parameters"] = {**checkpoint["hyper_parameters"], "weights": None}
+
+
+def _listed(values: Tensor | None) -> list[float] | None:
+    return None if values is None else values.flatten().float().tolist()
 
 
 def check_classes(module: "FERModule", names: Sequence[str]) -> None:

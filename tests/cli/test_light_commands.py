@@ -67,6 +67,18 @@ def test_noise_is_written_once_and_replayed(faces: Path, capsys: pytest.CaptureF
     assert not Path("much.csv").exists()
 
 
+def test_noise_covers_the_training_split_that_was_asked_for(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (faces / "table.csv").write_text(
+        "file,emotion\n" + "".join(f"{path},{path.parent.name}\n" for path in sorted(faces.rglob("*.png")))
+    )
+    options = ["--columns", "path=file", "label=emotion", "--val-fraction", "0.25", "--test-fraction", "0"]
+    assert main(["noise", str(faces / "table.csv"), "--rate", "0.5", *options]) == 0
+    assert len(Path("noise.csv").read_text().splitlines()) == 1 + 36
+    assert main(["data", str(faces / "table.csv"), *options]) == 0
+    assert main(["data", str(faces / "table.csv"), "--columns", "label"]) == 1
+    assert "ROLE=NAME" in capsys.readouterr().err
+
+
 def test_synthetic_faces_are_written(capsys: pytest.CaptureFixture[str]) -> None:
     assert (
         main(["synth", "out", "--count", "24", "--size", "48", "--classes", "anger", "fear", "--variation", "0.5"]) == 0

@@ -147,13 +147,14 @@ def test_an_earlier_run_is_kept(here: Path, faces: Path, caplog: pytest.LogCaptu
     first = Path("run/last.ckpt").read_bytes()
     assert main([*fit_small(faces), "--seed_everything", "1"]) == 0
     assert Path("run-1/last.ckpt").read_bytes() == first
+    assert "run held a run, finished" in caplog.text
     assert (
         main(
             [
                 *fit_small(faces)[:-2],
                 "--trainer.default_root_dir=run",
                 "--trainer.max_epochs=2",
-                "--ckpt_path=run/last.ckpt",
+                "--ckpt_path=last",
             ]
         )
         == 0

@@ -80,6 +80,24 @@ def test_data_and_module_that_disagree_are_refused(faces: Path, tmp_path: Path) 
         trainer(tmp_path).fit(module(num_classes=5), datamodule=data(faces))
 
 
+def test_the_same_classes_in_another_order_are_refused(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="the same classes in the same order"):
+        trainer(tmp_path).fit(module(class_names=["neutral", "happiness", "anger"]), datamodule=data(faces))
+
+
+def test_a_module_that_knows_a_number_learns_the_names(faces: Path, tmp_path: Path) -> None:
+    net = module(num_classes=3)
+    run = trainer(tmp_path)
+    run.fit(net, datamodule=data(faces))
+    assert net.class_names == CLASSES
+    assert "val/recall/happiness" in run.callback_metrics
+
+
+def test_a_module_of_another_image_size_is_refused(faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match="built for images of 48 px, but the data yields 16 px"):
+        trainer(tmp_path).fit(module(image_size=48), datamodule=data(faces))
+
+
 def test_classes_that_nobody_knows_are_asked_for(tmp_path: Path) -> None:
     loader = DataLoader(TensorDataset(batch()["image"], batch()["label"]))
     with pytest.raises(ConfigurationError, match="Give num_classes"):
@@ -268,7 +286,31 @@ def test_validate_test_and_predict(faces: Path, tmp_path: Path) -> None:
 
 
 def test_images_alone_can_be_predicted() -> None:
-    assert set(module(num_classes=3).predict_step(batch()["image"], 0)) == {"probabilities"}
+    net, image = module(num_classes=3), batch()["image"]
+    assert set(net.predict_step(image, 0)) == set(net.predict_step([image], 0)) == {"probabilities"}
+    assert set(net.predict_step({"image": image, "index": torch.arange(6)}, 0)) == {"probabilities", "index"}
+
+
+def test_integer_labels_of_any_type_will_do() -> None:
+    net, whole = module(num_classes=3).eval(), batch()
+    assert net.compute_loss((whole["image"], whole["label"].int())).loss == net.compute_loss(whole).loss
+
+
+class OwnModel(ClassificationModule):
+    """A model of another kind than CAMClassifier."""
+
+    def configure_models(self) -> None:
+        self.model = nn.Sequential(nn.Flatten(), nn.Linear(768, self.num_classes))  # type: ignore[assignment]
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.model(image)
+
+
+def test_a_subclass_may_have_a_model_of_its_own_kind(faces: Path, tmp_path: Path) -> None:
+    run = trainer(tmp_path / "run")
+    run.fit(OwnModel(), datamodule=data(faces))
+    run.save_checkpoint(tmp_path / "own.ckpt")
+    assert isinstance(load_module(tmp_path / "own.ckpt"), OwnModel)
 
 
 def test_metrics_equal_a_count_by_hand(faces: Path, tmp_path: Path) -> None:
@@ -316,6 +358,31 @@ def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(faces: Path, tmp_p
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
     assert state["epoch"] == 0
     assert all(torch.isfinite(value).all() for value in state["state_dict"].values() if value.is_floating_point())
+
+
+class BreakingModule(ClassificationModule):
+    """Breaks its weights in the last step of an epoch, after a loss that was fine."""
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        if self.current_epoch == 1 and self.trainer.is_last_batch:
+            nn.init.constant_(self.model.classifier.weight, float("nan"))
+
+
+def test_weights_that_break_in_the_last_step_are_not_saved(faces: Path, tmp_path: Path) -> None:
+    from eac_lightning.cli.training import run_folder_checkpoints
+
+    run = trainer(tmp_path / "run", max_epochs=3, callbacks=run_folder_checkpoints(tmp_path / "run"))
+    with pytest.raises(TrainingDivergedError, match="loss is nan at the validation of epoch 1"):
+        run.fit(BreakingModule(num_classes=3, backbone="tiny"), datamodule=data(faces))
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
+
+
+def test_means_of_half_precision_runs_count_every_sample() -> None:
+    net = module(num_classes=3).bfloat16()
+    net.log = lambda *_, **__: None  # type: ignore[method-assign]
+    for value in range(2000):
+        net._log_mean("train", "loss", torch.tensor(float(value % 2), dtype=torch.bfloat16), 1)
+    assert float(net.means["train_loss"].compute()) == pytest.approx(0.5)  # type: ignore[operator]
 
 
 @pytest.mark.parametrize("precision", ["64-true", "bf16-true", "bf16-mixed"])
