@@ -2,7 +2,7 @@
 
     python benchmarks/memorized.py runs/quickstart/eac runs/quickstart/cross_entropy
 
-The share that a run logs is of its training pass, in which each method sees its own views; this one is the same for all.
+The share that a run logs is of its training pass, in which each method sees its own views; this is the same for all.
 """
 
 import sys

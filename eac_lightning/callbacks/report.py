@@ -62,9 +62,12 @@ class RunReport(L.Callback):
         """Write and print the run's results."""
         self.seconds, self._started = self._elapsed(), 0.0
         results = summarize(self.history) | {"seconds": round(self.seconds, 1)}
+        folder = run_folder(trainer)
         self._write(trainer, {"fit": {**results, "history": self.history}})
         if trainer.is_global_zero and "best" in results:
-            Console().print(results_table(results))
+            console = Console()
+            console.print(results_table(results))
+            console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the test figures beside those of the fit."""

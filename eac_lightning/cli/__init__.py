@@ -104,8 +104,11 @@ def _add_synth(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_cam(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("checkpoint", type=Path, help="last.ckpt or best.ckpt of a run")
+    parser.add_argument("checkpoint", type=Path, help="last.ckpt or best.ckpt of a run, or its folder")
     parser.add_argument("images", type=Path, nargs="+", help="pictures of faces, or folders of them")
     parser.add_argument("--out", type=Path, default=Path("cams"), help="folder of the panels (default: cams)")
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="MODULE", help="of your own method"
+    )
     parser.add_argument("--method", default="cam", help="cam, or grad_cam, layer_cam (extra `cam`)")
     parser.set_defaults(module="draw_cam")

@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import logging
+import shutil
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -18,6 +19,7 @@ from rich.text import Text
 import eac_lightning
 from eac_lightning._lightning import L, callbacks, loggers
 from eac_lightning._lightning import cli as lightning_cli
+from eac_lightning.callbacks.predictions import PredictionWriter
 from eac_lightning.callbacks.report import RESULTS
 from eac_lightning.cli.explain import explain
 from eac_lightning.errors import ConfigurationError, EACError
@@ -29,6 +31,7 @@ _NOTHING_TO_DO = (
     "smaller than the logging interval",
     "callbacks used to create the checkpoint need to be provided",  # an evaluation writes no checkpoints
     "args parameter is intended to run from within Python",  # these are the arguments of the process
+    "Couldn't infer the batch indices",  # ours come with each batch
     "Checkpoint directory .* exists and is not empty",  # an earlier run has been moved away
 )
 CLI = TypeVar("CLI", bound="EACCLI")
@@ -36,6 +39,8 @@ CLI = TypeVar("CLI", bound="EACCLI")
 
 class EACCLI(lightning_cli.LightningCLI):
     """LightningCLI whose runs keep everything in one folder, ``--trainer.default_root_dir``."""
+
+    kept: Path | None = None
 
     def __init__(self, arguments: Sequence[str]) -> None:
         for name in eac_lightning.__all__:  # short class names (`--model EACModule`) are those imported
@@ -92,12 +97,26 @@ class EACCLI(lightning_cli.LightningCLI):
         """Make room for a new run, now that module and data stand; say what an optimizer from outside replaces."""
         config = self.config[self.subcommand]
         if self.subcommand == "fit" and self.trainer.is_global_zero and not config["trainer"]["fast_dev_run"]:
-            _keep_earlier_run(Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path"))
+            self.kept = _keep_earlier_run(Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path"))
         if config.get("optimizer"):
             logging.getLogger("eac_lightning").warning(
                 "--optimizer replaces the module's configure_optimizers: its lr, weight_decay and lr_decay are not "
                 "used. Give --optimizer.lr, and --lr_scheduler if the rate shall decay."
             )
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Give an earlier run its place back where this one ended before it had a checkpoint."""
+        try:
+            super()._run_subcommand(subcommand)
+        except BaseException:
+            folder = Path(self.config[subcommand]["trainer"]["default_root_dir"])
+            if self.kept is not None and not (folder / "last.ckpt").exists():
+                shutil.rmtree(folder, ignore_errors=True)
+                self.kept.rename(folder)
+                logging.getLogger("eac_lightning").info(
+                    "this run saved nothing; %s holds the earlier one again", folder
+                )
+            raise
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Add the logger and the two checkpoints of a run folder."""
@@ -112,9 +131,12 @@ class EACCLI(lightning_cli.LightningCLI):
             kwargs["enable_checkpointing"] = False
             if trainer["logger"] is None:
                 kwargs["logger"] = False  # a new metrics.csv would replace that of the fit
+        own = trainer["callbacks"] or []
+        if self.subcommand == "predict" and not any(isinstance(callback, PredictionWriter) for callback in own):
+            added.append(PredictionWriter())
         if trainer["enable_progress_bar"] is not False:
             added.append(callbacks.RichProgressBar(leave=False))
-        return super().instantiate_trainer(**kwargs, callbacks=[*(trainer["callbacks"] or []), *added])
+        return super().instantiate_trainer(**kwargs, callbacks=[*own, *added])
 
 
 def _told_by(name: str, data: object) -> Any:
@@ -157,12 +179,20 @@ def train(arguments: Sequence[str], cli_class: type[CLI]) -> CLI | None:
     try:
         return cli_class(arguments)
     except ValueError as error:
-        # jsonargparse wraps what the data say of themselves when the module asks them for their classes.
-        raise error.__cause__ if isinstance(error.__cause__, EACError) else error from None
+        raise _ours_in(error) or error from None
     except (argparse.ArgumentError, jsonargparse.ArgumentError) as error:
+        if ours := _ours_in(error):
+            raise ours from None
         text = Text("Error: ", style="bold red").append(explain(str(error)), style="not bold default")
         Console(stderr=True).print(text)
         return None
+
+
+def _ours_in(error: BaseException | None) -> EACError | None:
+    """Return the error of ours that jsonargparse wrapped into its own, if there is one."""
+    while error is not None and not isinstance(error, EACError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def prepare_arguments(arguments: Sequence[str]) -> list[str]:
@@ -178,13 +208,18 @@ def prepare_arguments(arguments: Sequence[str]) -> list[str]:
         if option in ("-c", "--config"):
             prepared += ["--config", str(find_recipe(value if equals else next(rest, "")))]
         elif option == "--import":
-            _import(value if equals else next(rest, ""))
+            import_module_of_user(value if equals else next(rest, ""))
         else:
             prepared.append(argument)
     return prepared
 
 
-def _import(name: str) -> None:
+def import_module_of_user(name: str) -> None:
+    """Import a module of the user's own, which registers or defines something.
+
+    Raises:
+        ConfigurationError: If it cannot be imported.
+    """
     try:
         importlib.import_module(name)
     except ImportError as error:
@@ -193,15 +228,20 @@ def _import(name: str) -> None:
         ) from error
 
 
-def _keep_earlier_run(folder: Path, checkpoint: str | None) -> None:
-    """Move an earlier run out of the way, unless this one goes on from it: nothing is ever overwritten."""
+def _keep_earlier_run(folder: Path, checkpoint: str | None) -> Path | None:
+    """Move an earlier run out of the way, unless this one goes on from it: nothing is ever overwritten.
+
+    Returns:
+        Where the earlier run lies now, if there was one to move.
+    """
     going_on = checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve()
     if going_on or not (folder / "last.ckpt").exists():
-        return
+        return None
     number = next(n for n in range(1, 10**6) if not folder.with_name(f"{folder.name}-{n}").exists())
     kept = folder.rename(folder.with_name(f"{folder.name}-{number}"))
     state = "finished" if _is_finished(kept) else f"unfinished (go on: --ckpt_path {kept / 'last.ckpt'})"
     logging.getLogger("eac_lightning").info("%s held a run, %s; it is now %s", folder, state, kept)
+    return kept
 
 
 def _is_finished(folder: Path) -> bool:

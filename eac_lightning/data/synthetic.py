@@ -1,6 +1,8 @@
 """Synthetic faces, drawn when first needed."""
 
 import json
+import logging
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -15,6 +17,8 @@ from eac_lightning.errors import DataError
 from eac_lightning.faces.synthetic import EXPRESSIONS, write_synthetic_faces
 from eac_lightning.labels.noise import LabelNoise
 
+_log = logging.getLogger(__name__)
+
 MARK = "synthetic.json"
 """Says what a finished folder of synthetic faces was drawn with."""
 
@@ -25,7 +29,7 @@ class SyntheticFERDataModule(FERDataModule):
     They are written to ``root`` once and reused by whoever asks for the same ones.
 
     Args:
-        root: Folder to write to; new, empty, or holding the same faces.
+        root: Folder to write to; new, empty, or holding faces that this class drew.
         count: Number of faces, all splits together.
         size: Side of the written pictures in pixels, 48 to 512.
         faces_seed: Seed of the faces, apart from ``seed``, so that runs with several seeds share them.
@@ -101,7 +105,7 @@ class SyntheticFERDataModule(FERDataModule):
         return self._names
 
     def prepare_data(self) -> None:
-        """Draw the faces, unless ``root`` holds the same ones.
+        """Draw the faces, unless ``root`` holds the same ones; other ones that were drawn here are replaced.
 
         Raises:
             ConfigurationError: If the count, the size, a class or a fraction cannot be.
@@ -109,18 +113,15 @@ class SyntheticFERDataModule(FERDataModule):
         """
         mark = self.root / MARK
         if mark.is_file():
-            found = json.loads(mark.read_text())
-            if found != self._wanted:
-                differs = [f"{key}={found.get(key)}" for key, value in self._wanted.items() if found.get(key) != value]
-                raise DataError(
-                    f"{self.root} holds other synthetic faces ({', '.join(differs)}). Name another root, or "
-                    "remove this one."
-                )
-            return
+            if json.loads(mark.read_text()) == self._wanted:
+                return
+            # The mark says that these were drawn here, and the same settings draw the same faces again.
+            _log.info("%s holds other synthetic faces; it is drawn anew.", self.root)
+            shutil.rmtree(self.root)
         if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
             raise DataError(
                 f"{self.root} holds something else than synthetic faces of this DataModule. Name a new "
-                "folder; to train on what is there, use FERDataModule."
+                "folder; to train on what is there, use FERDataModule (on the command line: -c data/folder)."
             )
         self._write()
 

@@ -15,7 +15,7 @@ from eac_lightning.metrics.classification import ClassificationReport
 from eac_lightning.metrics.label_noise import WrongLabelShare
 from eac_lightning.models.backbones import create_backbone
 from eac_lightning.models.classifier import CAMClassifier
-from eac_lightning.modules.checkpoint import CHECKPOINT_KEY, check_classes, describe
+from eac_lightning.modules.checkpoint import CHECKPOINT_KEY, check_fit, describe
 from eac_lightning.seeding import default_seed, derive_seed, seeded
 from eac_lightning.types import Batch, StepOutput
 
@@ -64,6 +64,9 @@ class FERModule(L.LightningModule):
                 f"Expected as many class names as classes, but got num_classes={num_classes} and "
                 f"{len(class_names)} names ({', '.join(class_names)}). Give one of the two."
             )
+        for name, value in (("lr", lr), ("weight_decay", weight_decay), ("lr_decay", lr_decay)):
+            if value < 0:
+                raise ConfigurationError(f"Expected {name} to be at least 0, but got {value}.")
         self.seed = default_seed() if seed is None else seed
         if class_names is not None or num_classes is not None:
             self._set_classes(class_names or _numbered(num_classes or 0))
@@ -240,10 +243,11 @@ class FERModule(L.LightningModule):
 
     def _check_finite(self, loss: Tensor, where: str) -> None:
         if not torch.isfinite(loss):
+            kept = "the last checkpoint is of the epoch before" if self.current_epoch else "nothing is saved yet"
             raise TrainingDivergedError(
                 f"The loss is {loss.item()} at {where} of epoch {self.current_epoch} (step {self.global_step} of the "
-                f"run); the last checkpoint is of the epoch before. Lower lr (now {self.hparams['lr']}), try "
-                "--trainer.gradient_clip_val 1, or 32-true precision."
+                f"run); {kept}. Lower lr (now {self.hparams['lr']}), try --trainer.gradient_clip_val 1, or 32-true "
+                "precision."
             )
 
     def _log_training(self, batch: Batch, output: StepOutput) -> None:
@@ -331,12 +335,12 @@ class FERModule(L.LightningModule):
         """Take the checkpoint's classes where none are known yet, and refuse those of another module.
 
         Raises:
-            CheckpointError: If the classes differ.
+            CheckpointError: If the classes or the backbone differ.
         """
-        names = checkpoint.get(CHECKPOINT_KEY, {}).get("class_names", self.class_names)
+        about = checkpoint.get(CHECKPOINT_KEY, {})
         if not self.class_names:
-            self._set_classes(names)
-        check_classes(self, names)
+            self._set_classes(about.get("class_names", ()))
+        check_fit(self, about)
 
 
 def _class_names(data: object) -> list[str]:

@@ -1,6 +1,6 @@
 """What a checkpoint says of the module in it, so that nothing else is needed to use it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -36,12 +36,19 @@ def _listed(values: Tensor | None) -> list[float] | None:
     return None if values is None else values.flatten().float().tolist()
 
 
-def check_classes(module: "FERModule", names: Sequence[str]) -> None:
-    """Refuse the checkpoint of a module with other classes, or the same in another order.
+def check_fit(module: "FERModule", about: Mapping[str, Any]) -> None:
+    """Refuse the checkpoint of a module with another backbone or other classes, or the same in another order.
 
     Raises:
-        CheckpointError: If ``names``, the checkpoint's, are not those of ``module``.
+        CheckpointError: If ``about``, what :func:`describe` wrote, is not of such a module as this.
     """
+    backbone = about.get("backbone", module.hparams["backbone"])
+    if backbone != module.hparams["backbone"]:
+        raise CheckpointError(
+            f"The checkpoint holds the backbone {backbone}, but this module has {module.hparams['backbone']}. Give the "
+            f"module the same one (--model.backbone {backbone}), or start without the checkpoint."
+        )
+    names = about.get("class_names", module.class_names)
     if tuple(names) != module.class_names:
         raise CheckpointError(
             f"The checkpoint was trained on {len(names)} classes ({', '.join(names)}), but this module has "

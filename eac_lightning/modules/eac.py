@@ -4,6 +4,7 @@ Zhang, Wang, Ling, Deng, "Learn From All: Erasing Attention Consistency for Nois
 Recognition", ECCV 2022, arXiv 2207.10299.
 """
 
+import logging
 from typing import Any
 
 import torch
@@ -97,6 +98,17 @@ class EACModule(FERModule):
         self._erase = RandomErasing(
             scale=tuple(erasing_scale), ratio=tuple(erasing_ratio), value=0.0, p=erasing_probability
         )
+
+    def on_fit_start(self) -> None:
+        """Warn of the one start that this method is known to fail from."""
+        whole = self.hparams["consistency_weight"] >= 2 and not self.hparams["consistency_warmup_epochs"]
+        if whole and self.hparams["weights"] is None and self.trainer.ckpt_path is None:
+            logging.getLogger("eac_lightning").warning(
+                "EAC begins from random weights with consistency_weight %g and no warm-up, and may stay at chance for "
+                "many epochs. Give pretrained weights (--model.weights FILE), or consistency_weight 1 and "
+                "consistency_warmup_epochs 8.",
+                self.hparams["consistency_weight"],
+            )
 
     def compute_loss(self, batch: Any) -> StepOutput:
         """Return EAC's loss, the logits of view 1, and both terms as logs."""

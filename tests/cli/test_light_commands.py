@@ -97,7 +97,9 @@ def test_cam_draws_panels(faces: Path, capsys: pytest.CaptureFixture[str]) -> No
     drawn = [Path(line) for line in capsys.readouterr().out.splitlines() if line.startswith("cams")]
     assert drawn
     assert all(path.is_file() for path in drawn)
+    assert main(["cam", "run", "face.png", "--import", "json"]) == 0
     assert main(["cam", "run/config.yaml", "face.png"]) == 1
+    assert main(["cam", "run", "face.png", "--import", "no_such_module"]) == 1
 
 
 def test_doctor_lists_versions_and_finds_nothing_wrong_here(capsys: pytest.CaptureFixture[str]) -> None:

@@ -163,6 +163,27 @@ def test_an_earlier_run_is_kept(here: Path, faces: Path, caplog: pytest.LogCaptu
     assert len(json.loads(Path("run/results.json").read_text())["fit"]["history"]) == 2
 
 
+def test_a_fit_that_saves_nothing_gives_the_earlier_run_its_place_back(here: Path, faces: Path) -> None:
+    assert main(fit_small(faces)) == 0
+    first = Path("run/last.ckpt").read_bytes()
+    assert (
+        main(
+            fit_small(
+                faces, "--model.lr", "1e30", "--trainer.max_epochs=3", "--optimizer", "SGD", "--optimizer.lr=1e30"
+            )
+        )
+        == 1
+    )
+    assert Path("run/last.ckpt").read_bytes() == first
+    assert not Path("run-1").exists()
+
+
+def test_predict_writes_its_predictions_and_evaluation_asks_for_nothing_else(here: Path, faces: Path) -> None:
+    assert main(fit_small(faces)) == 0
+    assert main(["predict", *fit_small(faces)[1:]]) == 0
+    assert len(Path("run/predictions.csv").read_text().splitlines()) == 49
+
+
 def test_evaluation_asks_for_a_trained_checkpoint(here: Path, faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["test", *fit_small(faces)[1:]]) == 1
     assert "Expected a trained checkpoint at run/last.ckpt" in " ".join(capsys.readouterr().err.split())
@@ -220,6 +241,10 @@ def test_ones_own_module_is_found_in_the_working_directory(here: Path, faces: Pa
         (["--data.noise", "SymetricNoise"], "found no class 'SymetricNoise'. Did you mean SymmetricNoise?"),
         ([], "data.root is needed and was not given"),
         (["--data.root", "nowhere"], "Expected a data set at nowhere"),
+        (
+            ["--data.root", "x", "--data.noise", "SymmetricNoise", "--data.noise.rate", "1.5"],
+            "must lie in [0, 1], but is 1.5",
+        ),
         (["--import", "no_such_module"], "Expected a Python module in the working directory"),
     ],
 )

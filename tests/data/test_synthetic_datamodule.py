@@ -29,10 +29,14 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
     assert (tmp_path / MARK).is_file()
 
 
-def test_other_synthetic_faces_are_left_alone(tmp_path: Path) -> None:
-    SyntheticFERDataModule(tmp_path, **SMALL).prepare_data()
-    with pytest.raises(DataError, match=r"other synthetic faces \(count=60, seed=0\)"):
-        SyntheticFERDataModule(tmp_path, **(SMALL | {"count": 90, "faces_seed": 1})).prepare_data()
+def test_other_synthetic_faces_are_drawn_anew(tmp_path: Path) -> None:
+    root = tmp_path / "faces"
+    SyntheticFERDataModule(root, **SMALL).prepare_data()
+    before = {path.name: path.read_bytes() for path in root.rglob("*.png")}
+    SyntheticFERDataModule(root, **(SMALL | {"count": 90, "faces_seed": 1})).prepare_data()
+    assert len(list(root.rglob("*.png"))) == 90
+    SyntheticFERDataModule(root, **SMALL).prepare_data()
+    assert {path.name: path.read_bytes() for path in root.rglob("*.png")} == before
 
 
 @pytest.mark.parametrize("as_file", [True, False])

@@ -480,6 +480,32 @@ def test_the_checkpoint_of_other_classes_is_refused(checkpoint: Path, faces: Pat
         )
 
 
+def test_the_checkpoint_of_another_backbone_is_refused(checkpoint: Path, faces: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds the backbone tiny, but this module has resnet8"):
+        trainer(tmp_path / "other").test(
+            EACModule(backbone="resnet8"), datamodule=data(faces), ckpt_path=checkpoint, weights_only=True
+        )
+
+
+@pytest.mark.parametrize("name", ["lr", "weight_decay", "lr_decay"])
+def test_settings_below_zero_are_refused(name: str) -> None:
+    with pytest.raises(ConfigurationError, match=f"Expected {name} to be at least 0, but got -1"):
+        module(**{name: -1})
+
+
+def test_eac_warns_of_random_weights_and_of_nothing_else(
+    faces: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for options, warned in (
+        ({}, True),
+        ({"consistency_warmup_epochs": 8}, False),
+        ({"consistency_weight": 1.0}, False),
+    ):
+        caplog.clear()
+        trainer(tmp_path, logger=False).fit(EACModule(backbone="tiny", **options), datamodule=data(faces))  # type: ignore[arg-type]
+        assert ("begins from random weights" in caplog.text) == warned
+
+
 def test_a_file_that_is_no_checkpoint_of_ours_is_refused(tmp_path: Path) -> None:
     torch.save({"state_dict": {}}, tmp_path / "plain.ckpt")
     with pytest.raises(CheckpointError, match="no checkpoint of an eac_lightning module"):
