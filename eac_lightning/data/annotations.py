@@ -134,7 +134,8 @@ def _leave_out_bad(rows: Rows, on_bad_image: str) -> tuple[Rows, tuple[tuple[str
         more = f"\n  … and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
         raise DataError(
             f"Expected {len(paths)} readable pictures in {rows.root}, but {len(left_out)} are missing or "
-            f"malformed:{listed}{more}\nCorrect them, or leave them out with on_bad_image='skip'."
+            f"malformed:{listed}{more}\nCorrect them, or leave them out with on_bad_image='skip' "
+            "(--data.on_bad_image skip)."
         )
     notes = rows.notes
     if left_out:

@@ -165,6 +165,6 @@ def report_bad_images(bad: Mapping[str, str], policy: str, asked: int) -> None:
     if policy == "error" or len(bad) == asked:
         raise DataError(
             f"{len(bad)} of {asked} pictures cannot be read:\n{listed}\n"
-            "Repair or remove them, or leave them out with on_bad_image='skip'."
+            "Repair or remove them, or leave them out with on_bad_image='skip' (--data.on_bad_image skip)."
         )
     logger.warning("Left out %d of %d pictures, which cannot be read:\n%s", len(bad), asked, listed)

@@ -33,7 +33,10 @@ def choose_layout(root: Path, layout: str, options: Options) -> tuple[str, str]:
     if layout not in ("auto", *LAYOUTS):
         raise unknown_name("layout", layout, ("auto", *LAYOUTS))
     if not root.exists():
-        raise DataError(f"Expected a data set at {root}, but there is no such folder (looked in {Path.cwd()}).")
+        raise DataError(
+            f"Expected a data set at {root}, but there is no such folder (looked in {Path.cwd()}). "
+            "Give its path: --data.root DIR."
+        )
     if layout != "auto":
         return layout, "asked for"
     reasons = {name: entry.recognise(root, options) for name, entry in LAYOUTS.items()}

@@ -85,7 +85,8 @@ def _columns(file: Path, options: Options) -> pd.DataFrame:
             hint = unknown_name("column", name, map(str, frame))
             raise DataError(
                 f"Expected a column {name!r} for the {role} in {file}. {hint} "
-                f"Say which one it is with columns={{{role!r}: …}}."
+                f"Say which one it is with columns={{{role!r}: …}} (eac fit --data.columns.{role} NAME, "
+                f"eac data --columns {role}=NAME)."
             )
         else:
             columns[role] = pd.Series("", index=frame.index, dtype=object)
