@@ -6,7 +6,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from eac_lightning.errors import DataError
+from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.types import Batch
 
 TUPLE_KEYS = ("image", "label", "index")
@@ -82,6 +82,20 @@ def check_labels(label: Tensor, num_classes: int) -> None:
                 f"Expected labels from 0 to {num_classes - 1} ({num_classes} classes), but found {found}. "
                 "Number the classes from 0, or give the module the number of classes that the data has."
             )
+
+
+def check_image_range(image: Tensor) -> None:
+    """Refuse images that are not in [0, 1], which would be normalised twice or not at all.
+
+    Raises:
+        ConfigurationError: If a value of the (N, 3, H, W) images lies outside.
+    """
+    low, high = (float(bound) for bound in image.aminmax())
+    if low < -0.01 or high > 1.01:
+        raise ConfigurationError(
+            f"Expected images in [0, 1], but this batch reaches from {low:.2f} to {high:.2f}. If your DataModule "
+            "normalises, say normalize=False; if it yields 0 to 255, yield uint8 or divide by 255."
+        )
 
 
 def _describe(batch: Any) -> str:

@@ -12,11 +12,11 @@ from torch.utils.data import DataLoader, SequentialSampler
 
 from eac_lightning._lightning import L, check_same_namespace
 from eac_lightning.batch import to_float_rgb
-from eac_lightning.data.annotations import Annotations, read_annotations
+from eac_lightning.data.annotations import ON_BAD_IMAGE, Annotations, read_annotations
 from eac_lightning.data.dataset import BatchLoader, FaceDataset, identity
 from eac_lightning.data.label_changes import change_labels, stratified_subset
 from eac_lightning.data.samplers import DistributedBatches
-from eac_lightning.data.store import BAD_IMAGE_POLICIES, CACHES, ImageStore, report_bad_images
+from eac_lightning.data.store import CACHES, ImageStore, report_bad_images
 from eac_lightning.data.transforms import augmentation
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
 from eac_lightning.labels.noise import LabelNoise
@@ -90,7 +90,7 @@ class FERDataModule(L.LightningDataModule):
         super().__init__()
         _check_choice("sampler", sampler, SAMPLERS)
         _check_choice("cache", cache, CACHES)
-        _check_choice("on_bad_image", on_bad_image, BAD_IMAGE_POLICIES)
+        _check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
         sizes = {
             "image_size": image_size,
             "batch_size": batch_size,

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 
+from eac_lightning.data.annotations import ON_BAD_IMAGE
 from eac_lightning.data.decoding import decode_image, resize_square
 from eac_lightning.errors import DataError, unknown_name
 
 CACHES = ("auto", "ram", "disk")
-BAD_IMAGE_POLICIES = ("error", "skip")
 _SHOWN = 20
 _WORTH_A_BAR = 500
 
@@ -154,8 +154,8 @@ def report_bad_images(bad: Mapping[str, str], policy: str, asked: int) -> None:
         DataError: If there are any and the policy is ``"error"``, or if nothing is left.
         ConfigurationError: If the policy is neither.
     """
-    if policy not in BAD_IMAGE_POLICIES:
-        raise unknown_name("on_bad_image", policy, BAD_IMAGE_POLICIES)
+    if policy not in ON_BAD_IMAGE:
+        raise unknown_name("on_bad_image", policy, ON_BAD_IMAGE)
     if not bad:
         return
     lines = [f"  {name}: {reason}" for name, reason in list(bad.items())[:_SHOWN]]

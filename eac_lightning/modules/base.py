@@ -9,12 +9,13 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from eac_lightning._lightning import L, check_same_namespace
-from eac_lightning.batch import TUPLE_KEYS, to_float_rgb, unpack_batch
+from eac_lightning.batch import TUPLE_KEYS, check_image_range, to_float_rgb, unpack_batch
 from eac_lightning.errors import ConfigurationError, DataError, TrainingDivergedError
 from eac_lightning.metrics.classification import ClassificationReport
 from eac_lightning.metrics.label_noise import WrongLabelShare
 from eac_lightning.models.backbones import create_backbone
 from eac_lightning.models.classifier import CAMClassifier
+from eac_lightning.modules.agreement import check_agreement, numbered, told_class_names, told_image_size
 from eac_lightning.modules.checkpoint import CHECKPOINT_KEY, check_fit, describe
 from eac_lightning.seeding import default_seed, derive_seed, seeded
 from eac_lightning.types import Batch, StepOutput
@@ -69,7 +70,7 @@ class FERModule(L.LightningModule):
                 raise ConfigurationError(f"Expected {name} to be at least 0, but got {value}.")
         self.seed = default_seed() if seed is None else seed
         if class_names is not None or num_classes is not None:
-            self._set_classes(class_names or _numbered(num_classes or 0))
+            self._set_classes(class_names or numbered(num_classes or 0))
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -169,27 +170,11 @@ class FERModule(L.LightningModule):
         """
         check_same_namespace(self.trainer)
         data: Any = getattr(self.trainer, "datamodule", None)
-        names = _class_names(data)
-        numbered = bool(self.class_names) and self.class_names == _numbered(self.num_classes)
-        if (
-            names
-            and self.class_names
-            and (len(names) != self.num_classes or (not numbered and tuple(names) != self.class_names))
-        ):
-            raise ConfigurationError(
-                f"The module has {self.num_classes} classes ({', '.join(self.class_names)}), the data "
-                f"{len(names)} ({', '.join(names)}). Give both the same classes in the same order: --data.classes on "
-                "the data, or leave the module's num_classes and class_names out."
-            )
-        size = getattr(data, "image_size", None)
-        if isinstance(size, int) and self.image_size not in (None, size):
-            raise ConfigurationError(
-                f"The module was built for images of {self.image_size} px, but the data yields {size} px. Give the "
-                "data the module's image_size, or leave the module's out."
-            )
-        if isinstance(size, int):
+        names, size = told_class_names(data), told_image_size(data)
+        check_agreement(self.class_names, self.image_size, names, size)
+        if size is not None:
             self.hparams["image_size"] = size
-        if names and numbered:
+        if names and self.class_names and self.class_names == numbered(self.num_classes):
             self.hparams["class_names"] = names  # the network knows only their number
         if not self.class_names:
             if not names:
@@ -206,16 +191,6 @@ class FERModule(L.LightningModule):
         present = any(isinstance(callback, RunReport) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         return [] if present else [RunReport()]
 
-    def _check_image_range(self, image: Tensor) -> None:
-        if not self.hparams["normalize"]:
-            return
-        low, high = (float(bound) for bound in image.aminmax())
-        if low < -0.01 or high > 1.01:
-            raise ConfigurationError(
-                f"Expected images in [0, 1], but this batch reaches from {low:.2f} to {high:.2f}. If your DataModule "
-                "normalises, say normalize=False; if it yields 0 to 255, yield uint8 or divide by 255."
-            )
-
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Compute the loss under this step's own seed, and keep the books.
 
@@ -224,8 +199,8 @@ class FERModule(L.LightningModule):
             TrainingDivergedError: If the loss is not finite; the last checkpoint is of the epoch before.
         """
         unpacked = self.unpack(batch)
-        if batch_idx == 0:
-            self._check_image_range(unpacked["image"])
+        if batch_idx == 0 and self.hparams["normalize"]:
+            check_image_range(unpacked["image"])
         step_seed = derive_seed(self.seed, "step", self.current_epoch, batch_idx, self.global_rank)
         try:
             with seeded(step_seed, self.device):
@@ -341,16 +316,3 @@ class FERModule(L.LightningModule):
         if not self.class_names:
             self._set_classes(about.get("class_names", ()))
         check_fit(self, about)
-
-
-def _class_names(data: object) -> list[str]:
-    """Return the classes that a DataModule tells of, as names or as a number."""
-    names = getattr(data, "class_names", None)
-    if names:
-        return [str(name) for name in names]
-    count = getattr(data, "num_classes", None)
-    return list(_numbered(count)) if isinstance(count, int) else []
-
-
-def _numbered(count: int) -> tuple[str, ...]:
-    return tuple(str(label) for label in range(count))
