@@ -13,6 +13,7 @@ _WHERE = {
     "EACModule": "modules.eac",
     "FERDataModule": "data.datamodule",
     "FERModule": "modules.base",
+    "FaceNet2ExpNetModule": "modules.facenet2expnet",
     "LabelNoise": "labels.noise",
     "NoiseFile": "labels.noise",
     "PairNoise": "labels.noise",
@@ -24,6 +25,7 @@ _WHERE = {
     "attention_consistency": "losses.attention_consistency",
     "class_activation_maps": "losses.attention_consistency",
     "create_backbone": "models.backbones",
+    "feature_regression": "losses.feature_regression",
     "list_backbones": "models.backbones",
     "load_module": "modules.loading",
     "register_backbone": "models.backbones",
@@ -37,10 +39,12 @@ if TYPE_CHECKING:
     from eac_lightning.data.synthetic import SyntheticFERDataModule
     from eac_lightning.labels.noise import LabelNoise, NoiseFile, PairNoise, SymmetricNoise, TransitionNoise
     from eac_lightning.losses.attention_consistency import attention_consistency, class_activation_maps
+    from eac_lightning.losses.feature_regression import feature_regression
     from eac_lightning.models.backbones import create_backbone, list_backbones, register_backbone
     from eac_lightning.modules.base import FERModule
     from eac_lightning.modules.classification import ClassificationModule
     from eac_lightning.modules.eac import EACModule
+    from eac_lightning.modules.facenet2expnet import FaceNet2ExpNetModule
     from eac_lightning.modules.loading import load_module
     from eac_lightning.types import StepOutput
 
@@ -51,6 +55,7 @@ __all__ = [
     "EACModule",
     "FERDataModule",
     "FERModule",
+    "FaceNet2ExpNetModule",
     "LabelNoise",
     "NoiseFile",
     "PairNoise",
@@ -62,6 +67,7 @@ __all__ = [
     "attention_consistency",
     "class_activation_maps",
     "create_backbone",
+    "feature_regression",
     "list_backbones",
     "load_module",
     "register_backbone",

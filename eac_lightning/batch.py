@@ -12,13 +12,16 @@ from eac_lightning.types import Batch
 TUPLE_KEYS = ("image", "label", "index")
 
 
-def unpack_batch(batch: Any, num_classes: int, device: torch.device | None = None) -> Batch:
+def unpack_batch(
+    batch: Any, num_classes: int, device: torch.device | None = None, labelled: bool = True
+) -> Batch:
     """Return the batch as a dict with float RGB images.
 
     Args:
         batch: A dict (see :class:`~eac_lightning.types.Batch`), ``(image, label)`` or ``(image, label, index)``.
         num_classes: K; labels are checked to lie in [0, K), and become int64.
         device: Where the tensors shall be; where they are, if None.
+        labelled: Whether the labels are needed; otherwise they may be unknown (-1).
 
     Raises:
         DataError: If the batch has another form, or a label lies outside the classes.
@@ -40,7 +43,8 @@ def unpack_batch(batch: Any, num_classes: int, device: torch.device | None = Non
     if device is not None:
         fields = {key: value.to(device) if isinstance(value, Tensor) else value for key, value in fields.items()}
     fields["image"] = to_float_rgb(fields["image"])
-    check_labels(fields["label"], num_classes)
+    if labelled:
+        check_labels(fields["label"], num_classes)
     fields["label"] = fields["label"].long()
     return cast(Batch, fields)
 

@@ -31,10 +31,10 @@ class StepOutput(NamedTuple):
 
     Attributes:
         loss: The scalar to minimise.
-        logits: (N, K), the prediction that training metrics are computed from.
+        logits: (N, K), the prediction that training metrics are computed from; None where the step uses no labels.
         logs: Scalars to log as ``train/<name>``.
     """
 
     loss: Tensor
-    logits: Tensor
+    logits: Tensor | None
     logs: dict[str, Tensor]

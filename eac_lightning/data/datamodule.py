@@ -14,10 +14,11 @@ from eac_lightning._lightning import L, check_same_namespace
 from eac_lightning.batch import to_float_rgb
 from eac_lightning.data.annotations import ON_BAD_IMAGE, Annotations, read_annotations
 from eac_lightning.data.dataset import BatchLoader, FaceDataset, identity
-from eac_lightning.data.label_changes import change_labels, stratified_subset
+from eac_lightning.data.label_changes import change_labels, class_subset, stratified_subset
 from eac_lightning.data.samplers import DistributedBatches
 from eac_lightning.data.store import CACHES, ImageStore, report_bad_images
 from eac_lightning.data.transforms import augmentation
+from eac_lightning.data.unlabelled import WithUnlabelled, find_unlabelled
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
 from eac_lightning.labels.noise import LabelNoise
 from eac_lightning.seeding import default_seed, derive_seed, seeded
@@ -60,6 +61,8 @@ class FERDataModule(L.LightningDataModule):
         store_size: Side at which pictures are kept, if not ``image_size``.
         subset: Train on that many faces only, drawn by seed with the classes in proportion. Their labels are
             those that they have without it.
+        per_class: Train on that many faces of each class only, drawn by seed; on all of a class that has fewer.
+        unlabelled_root: A folder of more faces, whatever they show, for training steps that read no labels.
 
     Raises:
         ConfigurationError: If an option has a value that it cannot have.
@@ -86,6 +89,8 @@ class FERDataModule(L.LightningDataModule):
         votes: str = "majority",
         store_size: int | None = None,
         subset: int | None = None,
+        per_class: int | None = None,
+        unlabelled_root: str | None = None,
     ) -> None:
         super().__init__()
         _check_choice("sampler", sampler, SAMPLERS)
@@ -96,6 +101,7 @@ class FERDataModule(L.LightningDataModule):
             "batch_size": batch_size,
             "store_size": store_size,
             "subset": subset,
+            "per_class": per_class,
         }
         for name, value in sizes.items():
             if value is not None and value < 1:
@@ -119,10 +125,13 @@ class FERDataModule(L.LightningDataModule):
         self.votes = votes
         self.store_size = store_size or image_size
         self.subset = subset
+        self.per_class = per_class
+        self.unlabelled_root = unlabelled_root
         # A smaller last batch in evaluation may leave some processes without one.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._annotations: Annotations | None = None
         self._datasets: dict[str, FaceDataset] = {}
+        self._unlabelled: NDArray[np.uint8] | None = None
         self._said = False
 
     @property
@@ -183,7 +192,13 @@ class FERDataModule(L.LightningDataModule):
         return self._datasets[self._source(split)]
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """Return batches of the training split in the order of ``sampler``."""
+        """Return batches of the training split in the order of ``sampler``.
+
+        While the module says ``stage == 1``, which reads no labels, the unlabelled faces are among them.
+        """
+        module = getattr(self.trainer, "lightning_module", None)
+        if self.unlabelled_root is not None and getattr(module, "stage", None) == 1:
+            return self._loader("train", "shuffle", WithUnlabelled(self.dataset("train"), self._unlabelled_images()))
         return self._loader("train", self.sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -220,7 +235,7 @@ class FERDataModule(L.LightningDataModule):
             counts = np.bincount(table["label"].to_numpy()[self._rows(split)], minlength=self.num_classes)
             if counts.any():
                 each = ", ".join(f"{name} {n}" for name, n in zip(self.class_names, counts, strict=True))
-                used = f" (of {(table['split'] == split).sum()})" if split == "train" and self.subset else ""
+                used = f" (of {(table['split'] == split).sum()})" if split == "train" and (self.subset or self.per_class) else ""
                 lines.append(f"{split}: {counts.sum()}{used} ({each}).")
         return "\n  ".join(lines)
 
@@ -234,10 +249,12 @@ class FERDataModule(L.LightningDataModule):
         if split == "predict":
             return np.arange(len(table))
         rows = np.flatnonzero(table["split"] == self._source(split))
-        if split == "train" and self.subset is not None:
-            train = table.iloc[rows]
-            truth = train["clean_label"].where(train["clean_label"] != UNKNOWN_LABEL, train["label"])
-            rows = rows[stratified_subset(truth.to_numpy(), self.subset, self._seed)]
+        if split == "train":
+            truth = np.where(table["clean_label"] == UNKNOWN_LABEL, table["label"], table["clean_label"])
+            if self.per_class is not None:
+                rows = rows[class_subset(truth[rows], self.per_class, self._seed)]
+            if self.subset is not None:
+                rows = rows[stratified_subset(truth[rows], self.subset, self._seed)]
         return rows
 
     def _read(self, splits: list[str]) -> None:
@@ -282,8 +299,20 @@ class FERDataModule(L.LightningDataModule):
                 "corrections and leaving out what cannot be read. Add some, or name the others in classes."
             )
 
-    def _loader(self, split: str, order: str) -> DataLoader[Batch]:
-        dataset = self.dataset(split)
+    def _unlabelled_images(self) -> NDArray[np.uint8]:
+        """Return (M, 1 or 3, S, S) uint8, decoded when first asked for."""
+        if self._unlabelled is None and self.unlabelled_root is not None:
+            names = find_unlabelled(Path(self.unlabelled_root))
+            store = ImageStore.from_files(Path(self.unlabelled_root), names, self.store_size, self.cache)
+            report_bad_images(store.bad, self.on_bad_image, len(names))
+            logger.info("%d faces without labels from %s.", len(store.images), self.unlabelled_root)
+            self._unlabelled = store.images
+        return cast(NDArray[np.uint8], self._unlabelled)
+
+    def _loader(
+        self, split: str, order: str, dataset: FaceDataset | WithUnlabelled | None = None
+    ) -> DataLoader[Batch]:
+        dataset = dataset or self.dataset(split)
         batches = DistributedBatches(len(dataset), self.batch_size, order, self._seed, dataset.labels)
         # Under overfit_batches Lightning puts a sequential sampler in the place of any other.
         overfit = getattr(self.trainer, "overfit_batches", 0) > 0 and split in ("train", "val")

@@ -90,3 +90,13 @@ def stratified_subset(labels: NDArray[np.int64], count: int, seed: int) -> NDArr
         members = rng.permutation(np.flatnonzero(labels == label))
         place[members] = np.arange(len(members)) / len(members)
     return np.sort(np.argsort(place, kind="stable")[:count])
+
+
+def class_subset(labels: NDArray[np.int64], per_class: int, seed: int) -> NDArray[np.int64]:
+    """Return the positions, sorted, of ``per_class`` samples of each class, or of all where it has fewer.
+
+    A smaller subset of the same seed lies within a larger one.
+    """
+    rng = np.random.default_rng(derive_seed(seed, "class subset"))
+    chosen = [rng.permutation(np.flatnonzero(labels == label))[:per_class] for label in np.unique(labels)]
+    return np.sort(np.concatenate(chosen))

@@ -71,13 +71,16 @@ def list_timm_backbones() -> tuple[str, ...]:
     return tuple(timm.list_models())
 
 
-def create_timm_backbone(name: str, weights: str | None, image_size: int | None) -> nn.Module:
+def create_timm_backbone(
+    name: str, weights: str | None, image_size: int | None, options: dict[str, Any] | None = None
+) -> nn.Module:
     """Build a timm network without its head.
 
     Args:
         name: timm's name, with or without the tag of its weights.
         weights: ``None``, ``"pretrained"``, a tag, or a file with timm's key names.
         image_size: Side of the input; position embeddings are resampled to it.
+        options: Further arguments of ``timm.create_model``.
 
     Raises:
         CheckpointError: If the weights cannot be downloaded, or a file does not fit.
@@ -86,9 +89,9 @@ def create_timm_backbone(name: str, weights: str | None, image_size: int | None)
     from_file = weights is not None and Path(weights).suffix != ""
     download = weights is not None and not from_file
     tagged = name if weights in (None, "pretrained") or from_file else f"{name.partition('.')[0]}.{weights}"
-    options: dict[str, Any] = {"img_size": image_size} if image_size and _takes_image_size(name) else {}
+    sized = {"img_size": image_size} if image_size and _takes_image_size(name) else {}
     try:
-        network = timm.create_model(tagged, pretrained=download, num_classes=0, **options)
+        network = timm.create_model(tagged, pretrained=download, num_classes=0, **sized, **(options or {}))
     except Exception as error:
         if not download:
             raise ConfigurationError(f"timm could not build {tagged}: {error}.") from error
@@ -100,7 +103,7 @@ def create_timm_backbone(name: str, weights: str | None, image_size: int | None)
         ) from error
     if from_file and weights is not None:
         load_weights(network, weights)
-    return TimmBackbone(network, image_size if options else None)
+    return TimmBackbone(network, image_size if sized else None)
 
 
 def _takes_image_size(name: str) -> bool:

@@ -41,6 +41,8 @@ class FERModule(L.LightningModule):
         lr_decay: The learning rate is multiplied by this after every epoch.
         image_size: Side of the input in pixels; taken from the DataModule if left out.
         seed: What every random draw in training follows from; the seed of ``seed_everything`` if left out.
+        backbone_options: Further arguments of the backbone, such as ``{"width": 64}`` of ``expnet``. A file of
+            weights that knows its own is enough without.
     """
 
     model: CAMClassifier
@@ -57,6 +59,7 @@ class FERModule(L.LightningModule):
         lr_decay: float = 0.9,
         image_size: int | None = None,
         seed: int | None = None,
+        backbone_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -100,7 +103,11 @@ class FERModule(L.LightningModule):
 
     def configure_models(self) -> None:
         """Build ``self.model``, once the classes are known."""
-        backbone = create_backbone(self.hparams["backbone"], self.hparams["weights"], self.image_size)
+        backbone = create_backbone(
+            self.hparams["backbone"], self.hparams["weights"], self.image_size, self.hparams["backbone_options"]
+        )
+        # What the file of weights told of its network is needed again without that file.
+        self.hparams["backbone_options"] = getattr(backbone, "options", self.hparams["backbone_options"])
         self.model = CAMClassifier(backbone, self.num_classes, self.hparams["normalize"])
 
     def configure_losses(self) -> None:
@@ -210,7 +217,7 @@ class FERModule(L.LightningModule):
                 raise
             raise DataError(
                 "Expected at least two faces in a training batch, because batch normalisation cannot learn from one, "
-                f"but step {batch_idx} has {len(unpacked['label'])}. Raise batch_size, or drop the last batch."
+                f"but step {batch_idx} has {len(unpacked['image'])}. Raise batch_size, or drop the last batch."
             ) from error
         self._check_finite(output.loss, f"step {batch_idx}")
         self._log_training(unpacked, output)
@@ -226,9 +233,11 @@ class FERModule(L.LightningModule):
             )
 
     def _log_training(self, batch: Batch, output: StepOutput) -> None:
-        logits, label = output.logits.detach(), batch["label"]
         for name, value in {"loss": output.loss.detach(), **output.logs}.items():
-            self._log_mean("train", name, value, len(label))
+            self._log_mean("train", name, value, len(batch["image"]))
+        if output.logits is None:
+            return
+        logits, label = output.logits.detach(), batch["label"]
         self.train_accuracy.update(logits, label)
         self.log("train/accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         if "clean_label" in batch:

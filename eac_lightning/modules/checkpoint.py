@@ -21,6 +21,7 @@ def describe(module: "FERModule", checkpoint: dict[str, Any]) -> None:
         "class_names": list(module.class_names),
         "image_size": module.image_size,
         "backbone": module.hparams["backbone"],
+        "backbone_options": module.hparams["backbone_options"],
         "weights": module.hparams["weights"],
         # A subclass may have a model of its own kind.
         "mean": _listed(getattr(module.model, "mean", None)),

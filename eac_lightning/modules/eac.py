@@ -29,7 +29,8 @@ class EACModule(FERModule):
 
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
-            ``weights``, ``normalize``, ``image_size``, ``lr``, ``weight_decay``, ``lr_decay`` and ``seed``.
+            ``weights``, ``normalize``, ``image_size``, ``lr``, ``weight_decay``, ``lr_decay``,
+            ``seed`` and ``backbone_options``.
         consistency_weight: λ ≥ 0. The paper's 5 is for a pretrained network.
         consistency_warmup_epochs: λ grows evenly over that many epochs before it is whole. From random weights a
             whole λ flattens the maps before there is anything in them, and the network stays at chance for many
@@ -69,6 +70,7 @@ class EACModule(FERModule):
         consistency_warmup_epochs: int = 0,
         image_size: int | None = None,
         seed: int | None = None,
+        backbone_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             num_classes=num_classes,
@@ -81,6 +83,7 @@ class EACModule(FERModule):
             weight_decay=weight_decay,
             lr_decay=lr_decay,
             seed=seed,
+            backbone_options=backbone_options,
         )
         if view_order not in VIEW_ORDERS:
             raise unknown_name("view_order", view_order, VIEW_ORDERS)

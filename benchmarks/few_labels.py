@@ -1,0 +1,191 @@
+"""FaceNet2ExpNet where labels are few: from scratch, fine-tuned face net, FaceNet2ExpNet, and EAC after it.
+
+    python benchmarks/few_labels.py --root FERPLUS --weights mobilefacenet_ms1m.pt --unlabelled FACES --out RUNS.jsonl
+
+One line of JSON a run; runs that the file holds already are not run again, so that several processes may share the
+work (``--seeds 0`` here, ``--seeds 1 2`` there). ``--table`` prints the table of what is there.
+"""
+
+import argparse
+import json
+import logging
+import statistics
+import tempfile
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from eac_lightning import (
+    ClassificationModule,
+    EACModule,
+    FaceNet2ExpNetModule,
+    FERDataModule,
+    FERModule,
+    SymmetricNoise,
+)
+from eac_lightning._lightning import L
+
+SIZE, BATCH = 48, 64
+EPOCHS = {50: 30, 200: 20, 1000: 8}  # of training on labels, by faces a class
+STAGE1 = {50: 60, 200: 40, 1000: 16}  # of the regression on the labelled faces alone
+STAGE1_UNLABELLED = 4
+METHODS = {
+    "scratch": "student from scratch",
+    "fine_tuned": "fine-tuned face net",
+    "facenet2expnet": "FaceNet2ExpNet",
+    "facenet2expnet_unlabelled": "FaceNet2ExpNet, unlabelled faces too",
+    "facenet2expnet_eac": "FaceNet2ExpNet, unlabelled faces too, + EAC",
+}
+
+
+def data_module(arguments: argparse.Namespace, run: dict[str, Any], unlabelled: bool = False) -> FERDataModule:
+    return FERDataModule(
+        arguments.root,
+        layout="ferplus",
+        image_size=SIZE,
+        batch_size=BATCH,
+        augment="flip",
+        noise=SymmetricNoise(run["noise"]) if run["noise"] else None,
+        per_class=run["per_class"],
+        unlabelled_root=str(arguments.unlabelled) if unlabelled else None,
+        seed=run["seed"],
+    )
+
+
+def fit(module: FERModule, data: FERDataModule, epochs: int, folder: Path) -> L.Trainer:
+    trainer = L.Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        check_val_every_n_epoch=epochs,
+        num_sanity_val_steps=0,
+        default_root_dir=folder,
+    )
+    trainer.fit(module, datamodule=data)
+    return trainer
+
+
+def student(arguments: argparse.Namespace, run: dict[str, Any], unlabelled: bool) -> Path:
+    """Train stage 1 if that was not done before, and return the file of its student."""
+    # The regression reads no labels: with all faces it is the same for every number of labels and every noise.
+    name = f"unlabelled_seed{run['seed']}" if unlabelled else f"{run['per_class']}_seed{run['seed']}"
+    folder = arguments.students / name
+    if not (folder / "student.safetensors").is_file():
+        data = data_module(arguments, {**run, "noise": 0.0}, unlabelled)
+        epochs = STAGE1_UNLABELLED if unlabelled else STAGE1[run["per_class"]]
+        L.seed_everything(run["seed"])
+        module = FaceNet2ExpNetModule(
+            class_names=list(data.class_names),
+            image_size=SIZE,
+            teacher="mobilefacenet",
+            teacher_weights=str(arguments.weights),
+            stage1_epochs=epochs,
+            stage1_lr=1e-3,
+            lr_decay=0.1 ** (1 / epochs),
+            seed=run["seed"],
+        )
+        started = time.perf_counter()
+        trainer = fit(module, data, epochs, folder)
+        figures = {key: float(value) for key, value in trainer.callback_metrics.items() if "regression" in key}
+        (folder / "stage1.json").write_text(json.dumps({**figures, "seconds": time.perf_counter() - started}))
+    return folder / "student.safetensors"
+
+
+def create(arguments: argparse.Namespace, run: dict[str, Any], data: FERDataModule) -> FERModule:
+    common: dict[str, Any] = {
+        "class_names": list(data.class_names),
+        "image_size": SIZE,
+        "seed": run["seed"],
+        "lr_decay": 0.01 ** (1 / EPOCHS[run["per_class"]]),  # to a hundredth, however many epochs
+    }
+    method = run["method"]
+    weights = None
+    if method.startswith("facenet2expnet"):
+        weights = str(student(arguments, run, unlabelled=method != "facenet2expnet"))
+    L.seed_everything(run["seed"])
+    if method == "fine_tuned":
+        return ClassificationModule(backbone="mobilefacenet", weights=str(arguments.weights), lr=5e-4, **common)
+    if method.endswith("_eac"):
+        return EACModule(backbone="expnet", weights=weights, lr=1e-3, **common)
+    return ClassificationModule(backbone="expnet", weights=weights, lr=1e-3, **common)
+
+
+def execute(arguments: argparse.Namespace, run: dict[str, Any]) -> dict[str, Any]:
+    data = data_module(arguments, run)
+    module = create(arguments, run, data)
+    started = time.perf_counter()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = fit(module, data, EPOCHS[run["per_class"]], Path(folder))
+        seconds = time.perf_counter() - started
+        figures = {key: float(value) for key, value in trainer.callback_metrics.items()}
+        figures |= trainer.test(module, datamodule=data, verbose=False)[0]
+    return {**run, "faces": len(data.dataset("train")), "seconds": round(seconds, 1), "figures": figures}
+
+
+def table(lines: list[dict[str, Any]], figure: str = "test/accuracy") -> str:
+    cells: dict[tuple[str, float, int], list[float]] = {}
+    for line in lines:
+        cells.setdefault((line["method"], line["noise"], line["per_class"]), []).append(100 * line["figures"][figure])
+    columns = sorted({key[1:] for key in cells})
+    head = " | ".join(f"{size} a class{f', {noise:.0%} wrong' if noise else ''}" for noise, size in columns)
+    rows = [f"| {figure} | {head} |", "|---|" + "---|" * len(columns)]
+    for method, text in METHODS.items():
+        values = [cells.get((method, *column), []) for column in columns]
+        rows.append(f"| {text} | {' | '.join(map(_mean, values))} |")
+    return "\n".join(rows)
+
+
+def _mean(values: list[float]) -> str:
+    if len(values) < 2:
+        return f"{values[0]:.1f}" if values else ""
+    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values):.1f}"
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", type=Path, help="the folder of fer2013.csv and fer2013new.csv")
+    parser.add_argument("--weights", type=Path, help="the face-recognition network's weights")
+    parser.add_argument("--unlabelled", type=Path, help="a folder of training faces, labels not read")
+    parser.add_argument("--students", type=Path, default=Path("runs/few_labels"), help="where stage 1 is kept")
+    parser.add_argument("--out", type=Path, default=Path("docs/results/few_labels.jsonl"))
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
+    parser.add_argument("--per-class", type=int, nargs="+", default=list(EPOCHS))
+    parser.add_argument("--noise", type=float, nargs="+", default=[0.0, 0.3])
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
+    arguments = parser.parse_args()
+    if not arguments.table:
+        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+        warnings.filterwarnings("ignore")
+        torch.set_num_threads(1)
+        grid = [
+            {"method": method, "per_class": size, "noise": noise, "seed": seed}
+            for seed in arguments.seeds
+            for size in arguments.per_class
+            for noise in arguments.noise
+            for method in arguments.methods
+        ]
+        for run in grid:
+            if any(run.items() <= line.items() for line in read(arguments.out)):
+                continue
+            result = execute(arguments, run)
+            arguments.out.parent.mkdir(parents=True, exist_ok=True)
+            with arguments.out.open("a") as file:
+                file.write(json.dumps(result) + "\n")
+            print(run, result["seconds"], {k: round(result["figures"][f"{k}/accuracy"], 4) for k in ("val", "test")}, flush=True)
+    for figure in ("test/accuracy", "test/mean_class_accuracy"):
+        print(table(read(arguments.out), figure) + "\n")
+
+
+if __name__ == "__main__":
+    main()

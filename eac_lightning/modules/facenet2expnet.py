@@ -1,0 +1,263 @@
+"""FaceNet2ExpNet: a face-recognition network teaches a small expression network, which then learns the labels.
+
+Ding, Zhou, Chellappa, "FaceNet2ExpNet: Regularizing a Deep Face Recognition Net for Expression Recognition",
+FG 2017, arXiv 1609.06591.
+"""
+
+import logging
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from eac_lightning.batch import unpack_batch
+from eac_lightning.callbacks._folder import run_folder, writes_files
+from eac_lightning.errors import ConfigurationError
+from eac_lightning.losses.feature_regression import FeatureRegressionLoss
+from eac_lightning.models.backbones import create_backbone
+from eac_lightning.models.classifier import CAMClassifier
+from eac_lightning.models.teacher import FrozenTeacher
+from eac_lightning.models.weights import save_weights
+from eac_lightning.modules.classification import ClassificationModule
+from eac_lightning.types import Batch, StepOutput
+
+STUDENT_FILE = "student.safetensors"
+_log = logging.getLogger("eac_lightning")
+
+
+class FaceNet2ExpNetModule(ClassificationModule):
+    """Two stages in one fit: regression to a teacher's feature map, then cross-entropy.
+
+    Stage 1 takes ``stage1_epochs`` and reads no labels: the student's map is drawn to that of the teacher's layer,
+    the classifier rests. At its end the student is written to ``student.safetensors`` in the run folder, which any
+    module takes as ``weights`` with ``backbone="expnet"``. Stage 2 trains student and classifier on the labels, with
+    its own learning rate and a fresh optimizer state. As two fits: one with ``max_epochs = stage1_epochs``, then any
+    module on that file.
+
+    The paper refines through fully connected layers; here the classifier stands on the pooled map, so that attention
+    maps are exact.
+
+    The teacher is frozen, stays in eval mode and normalises its own input; it is no part of ``parameters()``, of the
+    optimizer or of the checkpoint. To adapt it to expressions first, train a ``ClassificationModule`` on the
+    teacher's backbone and give its checkpoint as ``teacher_weights``.
+
+    Args:
+        num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``weights``,
+            ``weight_decay``, ``image_size``, ``seed`` and ``backbone_options``.
+        class_names: See there.
+        teacher: The face-recognition network: any name that ``create_backbone`` knows.
+        teacher_weights: Its weights: a published name or a file.
+        teacher_layer: Name of the teacher's layer that is imitated, such as ``repeat_3``; None is its feature map.
+        norm: p of the regression ‖g − G‖_p^p, 1 or 2.
+        reduction: ``"mean"`` over the elements of a map, or ``"sum"`` as in the paper.
+        stage1_epochs: Length of stage 1; 0 begins with stage 2, and needs no teacher.
+        stage1_lr: Learning rate of stage 1.
+        student_width: Channels of the student's first block.
+        student_depth: Number of the student's blocks.
+        student_signed: Leave the student's last ReLU out, for a layer whose response has both signs.
+        backbone: The student, ``expnet``; or any backbone that has as many channels as the teacher's layer.
+        weights: Where the student begins.
+        lr: Learning rate of stage 2.
+        weight_decay: Weight decay of Adam in both stages.
+        lr_decay: Each stage's learning rate is multiplied by this after every epoch.
+        image_size: See there.
+        seed: See there.
+        backbone_options: What the student is built with; ``student_*`` and the teacher's layer say it where left out.
+
+    Raises:
+        ConfigurationError: If an argument lies outside its range, or teacher and student do not fit.
+    """
+
+    def __init__(
+        self,
+        num_classes: int | None = None,
+        class_names: list[str] | None = None,
+        teacher: str = "mobilefacenet",
+        teacher_weights: str | None = None,
+        teacher_layer: str | None = None,
+        norm: int = 2,
+        reduction: str = "mean",
+        stage1_epochs: int = 20,
+        stage1_lr: float = 1e-3,
+        student_width: int = 32,
+        student_depth: int = 5,
+        student_signed: bool = False,
+        backbone: str = "expnet",
+        weights: str | None = None,
+        lr: float = 1e-3,
+        weight_decay: float = 1e-4,
+        lr_decay: float = 0.9,
+        image_size: int | None = None,
+        seed: int | None = None,
+        backbone_options: dict[str, Any] | None = None,
+    ) -> None:
+        for name, value in (("stage1_epochs", stage1_epochs), ("stage1_lr", stage1_lr)):
+            if value < 0:
+                raise ConfigurationError(f"Expected {name} to be at least 0, but got {value}.")
+        self._teacher: FrozenTeacher | None = None
+        self._saved_epoch = 0
+        self._sign_checked = False
+        super().__init__(
+            num_classes=num_classes,
+            class_names=class_names,
+            backbone=backbone,
+            weights=weights,
+            lr=lr,
+            weight_decay=weight_decay,
+            lr_decay=lr_decay,
+            image_size=image_size,
+            seed=seed,
+            backbone_options=backbone_options,
+        )
+
+    @property
+    def stage(self) -> int:
+        """1 while the student imitates the teacher, 2 while it learns the labels."""
+        epoch = self._saved_epoch if self._trainer is None else self.current_epoch
+        return 1 if epoch < self.hparams["stage1_epochs"] else 2
+
+    @property
+    def teacher(self) -> FrozenTeacher:
+        """The frozen face-recognition network, built when it is first asked for."""
+        if self._teacher is None:
+            network = create_backbone(self.hparams["teacher"], self.hparams["teacher_weights"], self.image_size)
+            self._teacher = FrozenTeacher(network, self.hparams["teacher_layer"])
+        return self._teacher
+
+    def configure_models(self) -> None:
+        """Build the student with as many channels as the layer it imitates, and the classifier on it."""
+        settings = self.hparams
+        if settings["backbone"] == "expnet" and settings["backbone_options"] is None and settings["stage1_epochs"]:
+            settings["backbone_options"] = {
+                "width": settings["student_width"],
+                "depth": settings["student_depth"],
+                "num_features": self.teacher.num_features,
+                "signed": settings["student_signed"],
+            }
+        super().configure_models()
+
+    def configure_losses(self) -> None:
+        """Build the losses of both stages."""
+        super().configure_losses()
+        self.regression_loss = FeatureRegressionLoss(self.hparams["norm"], self.hparams["reduction"])
+
+    def configure_optimizers(self) -> Any:
+        """Return one Adam whose learning rates are those of the stage; its state starts anew with stage 2."""
+        settings = self.hparams
+
+        def student_lr(epoch: int) -> float:
+            begun = epoch - settings["stage1_epochs"]
+            rate = settings["lr"] * settings["lr_decay"] ** begun
+            return float(rate if begun >= 0 else settings["stage1_lr"] * settings["lr_decay"] ** epoch)
+
+        def classifier_lr(epoch: int) -> float:
+            # Even without a gradient, weight decay would move a classifier that rests.
+            return student_lr(epoch) if epoch >= settings["stage1_epochs"] else 0.0
+
+        groups = [{"params": self.model.backbone.parameters()}, {"params": self.model.classifier.parameters()}]
+        optimizer = torch.optim.Adam(groups, lr=1.0, weight_decay=settings["weight_decay"])
+        return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, [student_lr, classifier_lr])]
+
+    def compute_loss(self, batch: Any) -> StepOutput:
+        """Return the regression to the teacher in stage 1 (no logits, no labels), the cross-entropy in stage 2."""
+        return self._imitate(self.unpack(batch)["image"]) if self.stage == 1 else super().compute_loss(batch)
+
+    def _imitate(self, image: Tensor) -> StepOutput:
+        response = self.teacher(image)
+        if not self._sign_checked:
+            self._check_sign(response)
+        regression = self.regression_loss(self._student_map(image), response)
+        # Distributed training waits for a gradient of every parameter: the classifier's is zero.
+        resting = sum(parameter.sum() for parameter in self.model.classifier.parameters())
+        return StepOutput(regression + 0 * resting, None, {"regression": regression.detach()})
+
+    def _check_sign(self, response: Tensor) -> None:
+        self._sign_checked = True
+        student: dict[str, Any] = getattr(self.model.backbone, "options", {})
+        if student.get("signed") is False and response.min() < 0:
+            raise ConfigurationError(
+                f"The teacher's layer {self.hparams['teacher_layer'] or 'of its feature map'} answers below zero "
+                f"(down to {float(response.min()):.2f}), but the student ends in a ReLU and never can. Name a layer "
+                "behind a ReLU (facenet: repeat_3), or say student_signed: true."
+            )
+
+    def _student_map(self, image: Tensor) -> Tensor:
+        return self.model.feature_map(self.model.normalize(image))
+
+    def unpack(self, batch: Any) -> Batch:
+        """Return the batch as a dict; in stage 1 its labels may be unknown (-1)."""
+        return unpack_batch(batch, self.num_classes, self.device, labelled=self.stage == 2)
+
+    # ---- Lightning's hooks -----------------------------------------------------------------------------------------
+
+    def setup(self, stage: str) -> None:
+        """Build the teacher, and let the data change over from all faces to the labelled ones between the stages."""
+        super().setup(stage)
+        if stage == "fit" and self.stage == 1:
+            self._check_teacher()
+            if getattr(getattr(self.trainer, "datamodule", None), "unlabelled_root", None) is not None:
+                # A loader is asked for once a fit otherwise.
+                self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
+            if (self.trainer.max_epochs or 0) <= self.hparams["stage1_epochs"] and self.trainer.max_epochs != -1:
+                _log.warning(
+                    "All %s epochs are stage 1, which trains no classifier: there are no validation figures, and what comes "
+                    "of it is %s.",
+                    self.trainer.max_epochs,
+                    STUDENT_FILE,
+                )
+
+    def _check_teacher(self) -> None:
+        channels = int(self.model.backbone.num_features)  # type: ignore[arg-type]
+        if channels != self.teacher.num_features:
+            raise ConfigurationError(
+                f"Expected a student with the {self.teacher.num_features} channels of the teacher's layer "
+                f"({self.hparams['teacher']}, {self.hparams['teacher_layer'] or 'its feature map'}), but "
+                f"{self.hparams['backbone']} has {channels}. Take expnet without weights, or another teacher_layer."
+            )
+
+    def on_train_epoch_start(self) -> None:
+        """Say which stage it is, and forget the optimizer's state where the second one begins."""
+        first = self.hparams["stage1_epochs"]
+        self.log("stage", float(self.stage), prog_bar=True)
+        if self.current_epoch == first > 0:
+            for optimizer in self.trainer.optimizers:
+                optimizer.state.clear()
+        if self.current_epoch in (0, first):
+            what = f"regression to {self.hparams['teacher']}" if self.stage == 1 else "cross-entropy on the labels"
+            _log.info("stage %d of 2 from epoch %d on: %s", self.stage, self.current_epoch, what)
+
+    def on_train_epoch_end(self) -> None:
+        """Write the student at the end of stage 1."""
+        folder = run_folder(self.trainer)
+        if self.current_epoch == self.hparams["stage1_epochs"] - 1 and writes_files(self.trainer):
+            path = folder / STUDENT_FILE
+            save_weights(self.model.backbone, self.hparams["backbone"], path)
+            _log.info("the student of stage 1 is in %s (--model.backbone expnet --model.weights %s)", path, path)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``{"logits": (N, K)}``; in stage 1 log the regression too."""
+        if self.trainer.state.fn == "fit" and self.stage == 1:
+            image = self.unpack(batch)["image"]
+            regression = self.regression_loss(self._student_map(image), self.teacher(image))
+            self._log_mean("val", "regression", regression, len(image))
+        return super().validation_step(batch, batch_idx)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the split's figures; in stage 1 there are none, since nothing has trained the classifier."""
+        if self.trainer.state.fn == "fit" and self.stage == 1:
+            self.val_metrics.reset()
+            # The best checkpoint is chosen by this figure: it must be there, and no epoch of stage 1 must win.
+            self.log("val/accuracy", float("nan"), prog_bar=True)
+        else:
+            super().on_validation_epoch_end()
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what a later program needs, without the way to the teacher, who is no part of the result."""
+        super().on_save_checkpoint(checkpoint)
+        if "hyper_parameters" in checkpoint:
+            checkpoint["hyper_parameters"]["teacher_weights"] = None
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Go on in the checkpoint's stage."""
+        super().on_load_checkpoint(checkpoint)
+        self._saved_epoch = int(checkpoint.get("epoch", -1)) + 1

@@ -1,0 +1,68 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from eac_lightning import FERDataModule
+from eac_lightning.data.dataset import FaceDataset
+from eac_lightning.data.label_changes import class_subset
+from eac_lightning.data.unlabelled import WithUnlabelled, find_unlabelled
+from eac_lightning.errors import ConfigurationError, DataError
+
+
+def dataset(channels: int) -> FaceDataset:
+    images = np.arange(4, dtype=np.uint8).repeat(channels * 4).reshape(4, channels, 2, 2)
+    return FaceDataset(images, np.array([0, 1, 2, 0]), np.array([10, 11, 12, 13]), np.array([1, 1, 1, 1]))
+
+
+@pytest.mark.parametrize(("channels", "more_channels"), [(1, 3), (3, 1), (1, 1)])
+def test_a_batch_mixes_both(channels: int, more_channels: int) -> None:
+    more = np.full((2, more_channels, 2, 2), 200, np.uint8)
+    joined = WithUnlabelled(dataset(channels), more)
+    assert len(joined) == 6
+    batch = joined.__getitems__([5, 1, 3])
+    assert batch["image"].shape == (3, max(channels, more_channels), 2, 2)
+    assert batch["image"][:, 0, 0, 0].tolist() == [1, 3, 200]
+    assert batch["label"].tolist() == [1, 0, -1]
+    assert batch["index"].tolist() == [11, 13, -1]
+    assert batch["label"].dtype == torch.int64
+
+
+def test_pictures_are_found_wherever_they_are(tmp_path: Path) -> None:
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    (tmp_path / "a" / "notes.txt").write_text("")
+    with pytest.raises(DataError, match="Expected pictures.*there is none"):
+        find_unlabelled(tmp_path)
+    for name in ("a/b/2.PNG", "1.jpg"):
+        Image.new("L", (2, 2)).save(tmp_path / name)
+    assert find_unlabelled(tmp_path) == ["1.jpg", str(Path("a/b/2.PNG"))]
+    with pytest.raises(DataError, match="Expected a folder of faces"):
+        find_unlabelled(tmp_path / "1.jpg")
+
+
+def test_they_are_read_only_while_no_labels_are_needed(faces: Path) -> None:
+    data = FERDataModule(faces, image_size=16, batch_size=8, unlabelled_root=str(faces / "val"))
+    data.setup("fit")
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(stage=1), overfit_batches=0)
+    drawn = torch.cat([batch["label"] for batch in data.train_dataloader()])
+    assert len(drawn) == 36
+    assert (drawn == -1).sum() == 12
+    data.trainer.lightning_module.stage = 2
+    assert sum(len(batch["label"]) for batch in data.train_dataloader()) == 24
+
+
+def test_so_many_of_each_class(faces: Path) -> None:
+    labels = np.array([0] * 5 + [1] * 2 + [2] * 9)
+    few, more = class_subset(labels, 3, seed=0), class_subset(labels, 4, seed=0)
+    assert np.bincount(labels[few]).tolist() == [3, 2, 3]
+    assert set(few) < set(more)
+    assert not np.array_equal(few, class_subset(labels, 3, seed=1))
+    data = FERDataModule(faces, image_size=16, per_class=2)
+    assert np.bincount(data.dataset("train").labels).tolist() == [2, 2, 2]
+    assert len(data.dataset("val")) == 12
+    assert "train: 6 (of 24)" in data.summary()
+    with pytest.raises(ConfigurationError, match="per_class must be at least 1"):
+        FERDataModule(faces, per_class=0)
