@@ -1,7 +1,5 @@
-"""Where a run writes, and how: a file stands there whole or not at all."""
+"""Where a run writes."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from eac_lightning._lightning import L
@@ -15,15 +13,3 @@ def run_folder(trainer: L.Trainer) -> Path:
 def writes_files(trainer: L.Trainer) -> bool:
     """Say whether this process writes: rank zero does, and a ``fast_dev_run`` leaves nothing behind."""
     return trainer.is_global_zero and not trainer.fast_dev_run  # type: ignore[attr-defined]
-
-
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """Yield a path beside ``path`` to write to; it becomes ``path`` once the block has succeeded."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        yield partial
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

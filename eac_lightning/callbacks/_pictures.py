@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from eac_lightning._files import replacing
 from eac_lightning._lightning import L, loggers
-from eac_lightning.callbacks._folder import replacing, run_folder, writes_files
+from eac_lightning.callbacks._folder import run_folder, writes_files
 
 
 def save_picture(

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from eac_lightning._files import replacing
 from eac_lightning._lightning import L
-from eac_lightning.callbacks._folder import replacing, run_folder, writes_files
+from eac_lightning.callbacks._folder import run_folder, writes_files
 from eac_lightning.callbacks._module import fer_module
 from eac_lightning.callbacks._pictures import save_picture
 from eac_lightning.errors import ConfigurationError

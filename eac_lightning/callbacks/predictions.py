@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 from torch import Tensor
 from torch import distributed as dist
 
+from eac_lightning._files import replacing
 from eac_lightning._lightning import L, callbacks
-from eac_lightning.callbacks._folder import replacing, run_folder, writes_files
+from eac_lightning.callbacks._folder import run_folder, writes_files
 from eac_lightning.callbacks._module import fer_module
 from eac_lightning.data.annotations import Annotations
 from eac_lightning.errors import ConfigurationError

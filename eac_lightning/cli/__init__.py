@@ -54,7 +54,10 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_noise(commands.add_parser("noise", help="write a noisy label file that can be shared and replayed"))
     _add_synth(commands.add_parser("synth", help="write a data set of synthetic faces with known labels"))
+    _add_faces(commands.add_parser("faces", help="detect, align and cut out the faces of photographs"))
     _add_cam(commands.add_parser("cam", help="draw class activation maps of pictures"))
+    _add_weights(commands.add_parser("weights", help="what each backbone can begin from; convert files of weights"))
+    _add_infer(commands.add_parser("infer", help="photographs to faces to expressions: JSON, CSV, annotated pictures"))
     commands.add_parser("doctor", help="versions, devices, known bad combinations").set_defaults(module="doctor")
     return parser
 
@@ -103,6 +106,30 @@ def _add_synth(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(module="write_synthetic")
 
 
+def _add_faces(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", type=Path, metavar="IN", help="the folder of photographs; nothing in it is changed")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the folder to make, or to go on with")
+    parser.add_argument(
+        "--align", default="five_point", choices=("five_point", "box"), help="how faces are cut out (five_point)"
+    )
+    parser.add_argument("--size", type=int, default=112, help="side of the crops in pixels (default: 112)")
+    parser.add_argument(
+        "--margin", type=float, default=0.2, help="box: share of its longer side added on each side (default: 0.2)"
+    )
+    parser.add_argument(
+        "--faces",
+        default="largest",
+        choices=("largest", "all", "one"),
+        help="which faces; `one`: none of a photograph that has several (default: largest)",
+    )
+    parser.add_argument("--min-size", type=int, default=40, help="of a face, in pixels of the photograph (default: 40)")
+    parser.add_argument("--min-confidence", type=float, default=0.9, help="of the detector, 0 to 1 (default: 0.9)")
+    parser.add_argument("--batch-size", type=int, default=16, help="photographs in memory at a time (default: 16)")
+    parser.add_argument("--device", default="cpu", help="where the detector runs (default: cpu)")
+    parser.add_argument("--path-column", default="path", help="of a table in IN: the photographs (default: path)")
+    parser.set_defaults(module="extract_faces")
+
+
 def _add_cam(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="last.ckpt or best.ckpt of a run, or its folder")
     parser.add_argument("images", type=Path, nargs="+", help="pictures of faces, or folders of them")
@@ -112,3 +139,35 @@ def _add_cam(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--method", default="cam", help="cam, or grad_cam, layer_cam (extra `cam`)")
     parser.set_defaults(module="draw_cam")
+
+
+def _add_weights(parser: argparse.ArgumentParser) -> None:
+    actions = parser.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="published weights: name, input, licence, where from, and whether they are here")
+    convert = actions.add_parser("convert", help="write any file of weights as .safetensors, executing nothing")
+    convert.add_argument("source", type=Path, help="a torch file or checkpoint, a pickle of arrays, or .safetensors")
+    convert.add_argument("target", type=Path, help="the .safetensors file to write")
+    convert.add_argument("--force", action="store_true", help="replace the file if it exists")
+    parser.set_defaults(module="weights")
+
+
+def _add_infer(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, help="last.ckpt or best.ckpt of a run, or its folder")
+    parser.add_argument("images", type=Path, nargs="+", help="photographs, or folders of them")
+    parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder to write (default: predictions)")
+    parser.add_argument(
+        "--min-confidence", type=float, default=0.0, help="below it a face is `unsure`, 0 to 1 (default: 0)"
+    )
+    parser.add_argument("--faces", default="all", choices=("all", "largest"), help="of a photograph (default: all)")
+    cutting = parser.add_mutually_exclusive_group()
+    cutting.add_argument("--crops", action="store_true", help="the pictures are crops of faces already")
+    cutting.add_argument(
+        "--align", choices=("five_point", "box"), help="how to cut faces out (default: as the checkpoint says)"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="pictures and faces at once (default: 32)")
+    parser.add_argument("--device", default="cpu", help="such as cuda (default: cpu)")
+    parser.add_argument("--no-pictures", action="store_true", help="write no annotated pictures")
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="MODULE", help="of your own method"
+    )
+    parser.set_defaults(module="infer")

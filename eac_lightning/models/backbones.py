@@ -1,8 +1,8 @@
 """Backbones by name: the registry, and the contract that every one of them keeps.
 
 A backbone is an ``nn.Module`` with ``forward_features(image) -> (N, C, h, w)`` and ``num_features == C``. It may
-declare ``mean`` and ``std`` (of RGB in [0, 1]; ImageNet's otherwise), ``output_stride`` (pixels per cell) and
-``options``, the arguments that build it again.
+declare ``mean`` and ``std`` (of RGB in [0, 1]; ImageNet's otherwise), ``output_stride`` (pixels per cell),
+``input_size`` (side in pixels of the faces that its weights come from) and ``options`` (arguments that build it again).
 """
 
 import inspect

@@ -18,6 +18,7 @@ class MobileFaceNet(nn.Module):
     """
 
     num_features = 512
+    input_size = 112  # of the faces that its weights come from
     output_stride = 16
     unused_weights = ("gdconv.", "conv3.", "bn.")
 

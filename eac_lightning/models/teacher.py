@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from eac_lightning.errors import ConfigurationError, unknown_name
+from eac_lightning.losses.feature_regression import resample
 from eac_lightning.models.classifier import IMAGENET_MEAN, IMAGENET_STD
 
 _PROBE = 224
@@ -20,6 +21,9 @@ class FrozenTeacher:
     Args:
         backbone: A network under the backbone contract; it is set to eval mode and frozen.
         layer: Name of one of its submodules, such as ``"repeat_3"``; None is the backbone's own feature map.
+        size: Side in pixels that faces are resized to before the network sees them; None is the size that the
+            network was trained on (its attribute ``input_size``), or theirs where it has none. A face network's
+            last layers hardly answer to faces of half its size.
 
     Attributes:
         num_features: C, the channels of that layer.
@@ -28,9 +32,10 @@ class FrozenTeacher:
         ConfigurationError: If there is no such layer, or its output is no (N, C, h, w) map.
     """
 
-    def __init__(self, backbone: nn.Module, layer: str | None = None) -> None:
+    def __init__(self, backbone: nn.Module, layer: str | None = None, size: int | None = None) -> None:
         self.backbone = backbone.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.layer = layer
+        self.size: int | None = size or getattr(backbone, "input_size", None)
         if layer is not None and layer not in dict(backbone.named_modules()):
             raise unknown_name(f"layer of {type(backbone).__name__}", layer, _layers(backbone))
         self._mean = torch.tensor(getattr(backbone, "mean", IMAGENET_MEAN)).view(1, 3, 1, 1)
@@ -46,6 +51,8 @@ class FrozenTeacher:
             self.backbone.to(image.device)
             self._mean, self._std = self._mean.to(image.device), self._std.to(image.device)
         with torch.no_grad():
+            if self.size is not None:
+                image = resample(image, (self.size, self.size))
             normalized = (image.to(self._mean.dtype) - self._mean) / self._std
             return _answer(self.backbone, self.layer, normalized.contiguous(memory_format=torch.channels_last))
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from eac_lightning._files import replacing
 from eac_lightning.errors import CheckpointError
 from eac_lightning.models.pickled_arrays import read_pickled_arrays
 
@@ -49,9 +50,9 @@ def read_checkpoint(path: str | Path) -> dict[str, object]:
             "objects that would have to be executed. Save a plain state dict with torch.save, or a .safetensors "
             "file, and load that."
         ) from error
-    except (SafetensorError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except Exception as error:  # a damaged file ends in almost any of them
         raise CheckpointError(
-            f"{path} could not be read: it is truncated or not a file of weights ({error})."
+            f"{path} could not be read: it is truncated or not a file of weights ({type(error).__name__}: {error})."
         ) from error
     if not is_torch:
         return dict(read_pickled_arrays(path))
@@ -92,8 +93,8 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
     # Counters are the one thing that every network shares: they prove nothing.
     if 2 * _numbers(fitting) < _numbers(wanted):
         raise CheckpointError(
-            f"Less than half of {type(module).__name__} is in {path}, where {len(fitting)} of its {len(wanted)} tensors "
-            f"fit: it wants {_some(wanted)}; the file has {_some(found)}. Is this the file of another network?"
+            f"Less than half of {type(module).__name__} is in {path}, where {len(fitting)} of its {len(wanted)} "
+            f"tensors fit: it wants {_some(wanted)}; the file has {_some(found)}. Is this the file of another network?"
         )
     module.load_state_dict(fitting, strict=False)
     # Files older than torch 0.4.1 count no batches, and nothing here reads the counts.
@@ -135,16 +136,14 @@ def convert_weights(source: str | Path, target: str | Path) -> dict[str, Tensor]
 
 
 def _write(tensors: Mapping[str, Tensor], built: dict[str, Any], path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.partial")
     # Clones, because tensors that share memory are refused.
     clones = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
-    save_file(clones, partial, {_BUILT: json.dumps(built)})
-    partial.replace(path)
+    with replacing(path) as partial:
+        save_file(clones, partial, {_BUILT: json.dumps(built)})
 
 
 def stored_options(path: str | Path, name: str) -> dict[str, Any]:
-    """Return what the backbone ``name`` in a file of weights or a checkpoint was built with; empty if it is not said."""
+    """Return what the backbone ``name`` in a file of weights was built with; empty if the file does not say it."""
     path = Path(path)
     built = _built(path) if path.is_file() else {}
     return dict(built.get("backbone_options") or {}) if built.get("backbone") == name else {}

@@ -48,6 +48,7 @@ class FaceNet2ExpNetModule(ClassificationModule):
         teacher: The face-recognition network: any name that ``create_backbone`` knows.
         teacher_weights: Its weights: a published name or a file.
         teacher_layer: Name of the teacher's layer that is imitated, such as ``repeat_3``; None is its feature map.
+        teacher_size: Side in pixels at which the teacher sees the faces; None is the size that it was trained on.
         norm: p of the regression ‖g − G‖_p^p, 1 or 2.
         reduction: ``"mean"`` over the elements of a map, or ``"sum"`` as in the paper.
         stage1_epochs: Length of stage 1; 0 begins with stage 2, and needs no teacher.
@@ -75,6 +76,7 @@ class FaceNet2ExpNetModule(ClassificationModule):
         teacher: str = "mobilefacenet",
         teacher_weights: str | None = None,
         teacher_layer: str | None = None,
+        teacher_size: int | None = None,
         norm: int = 2,
         reduction: str = "mean",
         stage1_epochs: int = 20,
@@ -121,7 +123,7 @@ class FaceNet2ExpNetModule(ClassificationModule):
         """The frozen face-recognition network, built when it is first asked for."""
         if self._teacher is None:
             network = create_backbone(self.hparams["teacher"], self.hparams["teacher_weights"], self.image_size)
-            self._teacher = FrozenTeacher(network, self.hparams["teacher_layer"])
+            self._teacher = FrozenTeacher(network, self.hparams["teacher_layer"], self.hparams["teacher_size"])
         return self._teacher
 
     def configure_models(self) -> None:

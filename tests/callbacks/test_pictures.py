@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eac_lightning._files import replacing
 from eac_lightning._lightning import L, loggers
-from eac_lightning.callbacks._folder import replacing, run_folder
+from eac_lightning.callbacks._folder import run_folder
 from eac_lightning.callbacks._pictures import save_picture
 
 PICTURE = np.random.default_rng(0).integers(0, 256, (12, 20, 3)).astype(np.uint8)

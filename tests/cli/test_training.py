@@ -38,7 +38,9 @@ def small(recipe: str, folder: Path) -> list[str]:
             "--data.size=48",
             "--data.val_fraction=0.25",
         ]
-    return [*options, f"--data.root={make_faces(folder.with_name('faces'))}", "--data.image_size=32"]
+    model = yaml.safe_load(find_recipe(recipe).read_text())["model"]["init_args"]
+    size = 80 if "facenet" in (model.get("backbone"), model.get("teacher")) else 32  # facenet's least is 75
+    return [*options, f"--data.root={make_faces(folder.with_name('faces'))}", f"--data.image_size={size}"]
 
 
 def fit_small(root: Path, *more: str) -> list[str]:
