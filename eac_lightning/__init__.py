@@ -18,6 +18,7 @@ _WHERE = {
     "NoiseFile": "labels.noise",
     "PairNoise": "labels.noise",
     "PredictionWriter": "callbacks.predictions",
+    "Predictor": "inference",
     "StepOutput": "types",
     "SymmetricNoise": "labels.noise",
     "SyntheticFERDataModule": "data.synthetic",
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from eac_lightning.callbacks.predictions import PredictionWriter
     from eac_lightning.data.datamodule import FERDataModule
     from eac_lightning.data.synthetic import SyntheticFERDataModule
+    from eac_lightning.inference import Predictor
     from eac_lightning.labels.noise import LabelNoise, NoiseFile, PairNoise, SymmetricNoise, TransitionNoise
     from eac_lightning.losses.attention_consistency import attention_consistency, class_activation_maps
     from eac_lightning.losses.feature_regression import feature_regression
@@ -60,6 +62,7 @@ __all__ = [
     "NoiseFile",
     "PairNoise",
     "PredictionWriter",
+    "Predictor",
     "StepOutput",
     "SymmetricNoise",
     "SyntheticFERDataModule",

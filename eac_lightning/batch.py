@@ -12,9 +12,7 @@ from eac_lightning.types import Batch
 TUPLE_KEYS = ("image", "label", "index")
 
 
-def unpack_batch(
-    batch: Any, num_classes: int, device: torch.device | None = None, labelled: bool = True
-) -> Batch:
+def unpack_batch(batch: Any, num_classes: int, device: torch.device | None = None, labelled: bool = True) -> Batch:
     """Return the batch as a dict with float RGB images.
 
     Args:

@@ -47,6 +47,15 @@ def own_noise(said: str, root: Path) -> None:
     assert re.search(r"Wrong labels that were memorised: \d+\.\d%", said)
 
 
+def photo_to_expression(said: str, root: Path) -> None:
+    found = re.findall(r"face (\d) at \((.+)\): (\w+) \(happiness (\d+)%, surprise (\d+)%\)", said)
+    assert [number for number, *_ in found] == ["0", "1", "2", "3"]
+    assert {expression for _, _, expression, *_ in found} <= {"happiness", "surprise", "unsure"}
+    places = {tuple(int(value) // 192 for value in box.split(", ")[:2]) for _, box, *_ in found}
+    assert places == {(0, 0), (1, 0), (0, 1), (1, 1)}  # each in its own quarter of the picture
+    assert Image.open(root / "photo_to_expression" / "annotated.png").width >= 480
+
+
 def plain_loop(said: str, root: Path) -> None:
     assert re.search(r"epoch 1: loss \d+\.\d+, validation accuracy \d+\.\d%", said)
     weights = torch.load(root / "plain_loop" / "weights.pt", weights_only=True)
@@ -66,7 +75,16 @@ def without_cli(said: str, root: Path) -> None:
 
 CHECKS: dict[str, Callable[[str, Path], None]] = {
     check.__name__: check
-    for check in (draw_maps, own_backbone, own_callback, own_noise, plain_loop, subclass_eac, without_cli)
+    for check in (
+        draw_maps,
+        own_backbone,
+        own_callback,
+        own_noise,
+        photo_to_expression,
+        plain_loop,
+        subclass_eac,
+        without_cli,
+    )
 }
 
 

@@ -122,7 +122,7 @@ def _add_faces(parser: argparse.ArgumentParser) -> None:
         choices=("largest", "all", "one"),
         help="which faces; `one`: none of a photograph that has several (default: largest)",
     )
-    parser.add_argument("--min-size", type=int, default=40, help="of a face, in pixels of the photograph (default: 40)")
+    parser.add_argument("--min-size", type=int, default=40, help="pixels of the smallest face (default: 40)")
     parser.add_argument("--min-confidence", type=float, default=0.9, help="of the detector, 0 to 1 (default: 0.9)")
     parser.add_argument("--batch-size", type=int, default=16, help="photographs in memory at a time (default: 16)")
     parser.add_argument("--device", default="cpu", help="where the detector runs (default: cpu)")

@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -20,6 +20,7 @@ from eac_lightning.data.store import CACHES, ImageStore, report_bad_images
 from eac_lightning.data.transforms import augmentation
 from eac_lightning.data.unlabelled import WithUnlabelled, find_unlabelled
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
+from eac_lightning.faces.settings import read_alignment
 from eac_lightning.labels.noise import LabelNoise
 from eac_lightning.seeding import default_seed, derive_seed, seeded
 from eac_lightning.types import UNKNOWN_LABEL, Batch
@@ -163,6 +164,11 @@ class FERDataModule(L.LightningDataModule):
         return len(self.class_names)
 
     @property
+    def alignment(self) -> dict[str, Any] | None:
+        """How ``eac faces`` cut these faces out, as ``Alignment.to_dict`` says it; None if it did not."""
+        return read_alignment(self.root)
+
+    @property
     def _seed(self) -> int:
         return default_seed() if self.seed is None else self.seed
 
@@ -235,7 +241,11 @@ class FERDataModule(L.LightningDataModule):
             counts = np.bincount(table["label"].to_numpy()[self._rows(split)], minlength=self.num_classes)
             if counts.any():
                 each = ", ".join(f"{name} {n}" for name, n in zip(self.class_names, counts, strict=True))
-                used = f" (of {(table['split'] == split).sum()})" if split == "train" and (self.subset or self.per_class) else ""
+                used = (
+                    f" (of {(table['split'] == split).sum()})"
+                    if split == "train" and (self.subset or self.per_class)
+                    else ""
+                )
                 lines.append(f"{split}: {counts.sum()}{used} ({each}).")
         return "\n  ".join(lines)
 
@@ -309,9 +319,7 @@ class FERDataModule(L.LightningDataModule):
             self._unlabelled = store.images
         return cast(NDArray[np.uint8], self._unlabelled)
 
-    def _loader(
-        self, split: str, order: str, dataset: FaceDataset | WithUnlabelled | None = None
-    ) -> DataLoader[Batch]:
+    def _loader(self, split: str, order: str, dataset: FaceDataset | WithUnlabelled | None = None) -> DataLoader[Batch]:
         dataset = dataset or self.dataset(split)
         batches = DistributedBatches(len(dataset), self.batch_size, order, self._seed, dataset.labels)
         # Under overfit_batches Lightning puts a sequential sampler in the place of any other.

@@ -33,7 +33,7 @@ def decode_image(source: str | Path | bytes) -> NDArray[np.uint8]:
     """
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source) as image:
-            return np.asarray(_to_grey_or_rgb(ImageOps.exif_transpose(image)))
+            return np.asarray(to_grey_or_rgb(ImageOps.exif_transpose(image)))
     except DataError:
         raise
     except FileNotFoundError:
@@ -46,7 +46,8 @@ def decode_image(source: str | Path | bytes) -> NDArray[np.uint8]:
         raise DataError(f"cannot be decoded ({type(error).__name__}: {error})") from error
 
 
-def _to_grey_or_rgb(image: Image.Image) -> Image.Image:
+def to_grey_or_rgb(image: Image.Image) -> Image.Image:
+    """Return an image of any mode as L or RGB; see :func:`decode_image`."""
     if image.mode in _SIXTEEN_BIT_MODES:
         return Image.fromarray((np.asarray(image).clip(0, 65535) >> 8).astype(np.uint8))
     if image.mode == "F":

@@ -5,6 +5,8 @@ FG 2017, arXiv 1609.06591, section III-B: the face net's response is the centre 
 p(g) ∝ exp(−‖g − G‖_p^p) of the expression net's, so that maximum likelihood is a regression.
 """
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -44,7 +46,7 @@ def feature_regression(student: Tensor, teacher: Tensor, norm: int = 2, reductio
             f"{tuple(student.shape)} and the teacher's {tuple(teacher.shape)}. Give the student the channels of the "
             "teacher's layer."
         )
-    student = resample(student, tuple(teacher.shape[-2:]))
+    student = resample(student, teacher.shape[-2:])
     dtype = torch.promote_types(student.dtype, torch.float32)  # sums in half precision would not add up
     student, teacher = student.to(dtype), teacher.detach().to(dtype)
     distance = F.l1_loss if norm == 1 else F.mse_loss
@@ -52,7 +54,7 @@ def feature_regression(student: Tensor, teacher: Tensor, norm: int = 2, reductio
     return (each.mean(1) if reduction == "mean" else each.sum(1)).mean()
 
 
-def resample(feature_map: Tensor, size: tuple[int, int]) -> Tensor:
+def resample(feature_map: Tensor, size: Sequence[int]) -> Tensor:
     """Return the map at (H, W) cells: bilinear between the cells' centres, averaging where it shrinks.
 
     A map of that size is returned as it is.
@@ -63,7 +65,7 @@ def resample(feature_map: Tensor, size: tuple[int, int]) -> Tensor:
     """
     if tuple(feature_map.shape[-2:]) == tuple(size):
         return feature_map
-    return F.interpolate(feature_map, size, mode="bilinear", align_corners=False, antialias=True)
+    return F.interpolate(feature_map, list(size), mode="bilinear", align_corners=False, antialias=True)
 
 
 class FeatureRegressionLoss(nn.Module):

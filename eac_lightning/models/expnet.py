@@ -11,41 +11,49 @@ from torch import Tensor, nn
 
 from eac_lightning.errors import ConfigurationError
 
-_POOLINGS = 4
-
 
 class ExpNet(nn.Module):
-    """``depth`` blocks of convolution, batch normalisation and ReLU; the first four but the last block pool by 2.
+    """``depth`` blocks of convolution, batch normalisation and ReLU; the first ones pool by 2, the last one never.
 
-    Input (N, 3, H, W); output (N, num_features, H/16, W/16) from five blocks on.
+    Input (N, 3, H, W); output (N, num_features, H/stride, W/stride).
 
     Args:
         width: Channels of the first block; each block doubles them, up to ``num_features``.
         depth: Number of blocks, at least 2.
         num_features: Channels of the last block: those of the teacher's layer.
+        stride: Pixels per cell of the map, a power of 2; at most 2^(depth − 1).
         signed: Leave the last ReLU out, for a teacher's layer that has none either.
 
     Raises:
-        ConfigurationError: If ``width`` or ``num_features`` is below 1 or ``depth`` below 2.
+        ConfigurationError: If ``width`` or ``num_features`` is below 1, ``depth`` below 2, or ``stride`` not possible.
     """
 
-    def __init__(self, width: int = 32, depth: int = 5, num_features: int = 512, signed: bool = False) -> None:
+    def __init__(
+        self, width: int = 32, depth: int = 5, num_features: int = 512, stride: int = 8, signed: bool = False
+    ) -> None:
         super().__init__()
         if depth < 2 or width < 1 or num_features < 1:
             raise ConfigurationError(
                 "Expected an ExpNet of at least 2 blocks, 1 channel and 1 feature, but got "
                 f"depth={depth}, width={width} and num_features={num_features}."
             )
-        self.options: dict[str, Any] = {"width": width, "depth": depth, "num_features": num_features, "signed": signed}
+        if stride not in [2**power for power in range(depth)]:
+            raise ConfigurationError(
+                f"Expected stride to be a power of 2 of at most {2 ** (depth - 1)}, since each of {depth} blocks but "
+                f"the last may pool by 2, but got {stride}."
+            )
+        self.options: dict[str, Any] = {
+            "width": width, "depth": depth, "num_features": num_features, "stride": stride, "signed": signed,
+        }  # fmt: skip
         self.num_features = num_features
-        self.output_stride = 2 ** min(depth - 1, _POOLINGS)
+        self.output_stride = stride
         channels = [3, *(min(width * 2**block, num_features) for block in range(depth - 1)), num_features]
         self.blocks = nn.Sequential(
             *(
                 _block(
                     channels[block],
                     channels[block + 1],
-                    pool=block < min(depth - 1, _POOLINGS),
+                    pool=2**block < stride,
                     relu=not (signed and block == depth - 1),
                 )
                 for block in range(depth)

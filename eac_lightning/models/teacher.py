@@ -33,7 +33,7 @@ class FrozenTeacher:
     """
 
     def __init__(self, backbone: nn.Module, layer: str | None = None, size: int | None = None) -> None:
-        self.backbone = backbone.eval().requires_grad_(False).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.backbone = backbone.eval().requires_grad_(False).to(memory_format=torch.channels_last)
         self.layer = layer
         self.size: int | None = size or getattr(backbone, "input_size", None)
         if layer is not None and layer not in dict(backbone.named_modules()):
@@ -42,7 +42,9 @@ class FrozenTeacher:
         self._std = torch.tensor(getattr(backbone, "std", IMAGENET_STD)).view(1, 3, 1, 1)
         # On the meta device tensors have shapes but no values: nothing is computed.
         with torch.no_grad():
-            probed = _answer(copy.deepcopy(backbone).to("meta"), layer, torch.empty(2, 3, _PROBE, _PROBE, device="meta"))
+            probed = _answer(
+                copy.deepcopy(backbone).to("meta"), layer, torch.empty(2, 3, _PROBE, _PROBE, device="meta")
+            )
         self.num_features = int(probed.shape[1])
 
     def __call__(self, image: Tensor) -> Tensor:

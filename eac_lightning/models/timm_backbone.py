@@ -89,7 +89,7 @@ def create_timm_backbone(
     from_file = weights is not None and Path(weights).suffix != ""
     download = weights is not None and not from_file
     tagged = name if weights in (None, "pretrained") or from_file else f"{name.partition('.')[0]}.{weights}"
-    sized = {"img_size": image_size} if image_size and _takes_image_size(name) else {}
+    sized: dict[str, Any] = {"img_size": image_size} if image_size and _takes_image_size(name) else {}
     try:
         network = timm.create_model(tagged, pretrained=download, num_classes=0, **sized, **(options or {}))
     except Exception as error:

@@ -15,7 +15,6 @@ from eac_lightning.callbacks._folder import run_folder, writes_files
 from eac_lightning.errors import ConfigurationError
 from eac_lightning.losses.feature_regression import FeatureRegressionLoss
 from eac_lightning.models.backbones import create_backbone
-from eac_lightning.models.classifier import CAMClassifier
 from eac_lightning.models.teacher import FrozenTeacher
 from eac_lightning.models.weights import save_weights
 from eac_lightning.modules.classification import ClassificationModule
@@ -55,6 +54,8 @@ class FaceNet2ExpNetModule(ClassificationModule):
         stage1_lr: Learning rate of stage 1.
         student_width: Channels of the student's first block.
         student_depth: Number of the student's blocks.
+        student_stride: Pixels per cell of the student's map. What a coarser map than the teacher's cannot show, no
+            training can: choose it so that both have about as many cells.
         student_signed: Leave the student's last ReLU out, for a layer whose response has both signs.
         backbone: The student, ``expnet``; or any backbone that has as many channels as the teacher's layer.
         weights: Where the student begins.
@@ -83,6 +84,7 @@ class FaceNet2ExpNetModule(ClassificationModule):
         stage1_lr: float = 1e-3,
         student_width: int = 32,
         student_depth: int = 5,
+        student_stride: int = 8,
         student_signed: bool = False,
         backbone: str = "expnet",
         weights: str | None = None,
@@ -134,6 +136,7 @@ class FaceNet2ExpNetModule(ClassificationModule):
                 "width": settings["student_width"],
                 "depth": settings["student_depth"],
                 "num_features": self.teacher.num_features,
+                "stride": settings["student_stride"],
                 "signed": settings["student_signed"],
             }
         super().configure_models()
@@ -202,8 +205,8 @@ class FaceNet2ExpNetModule(ClassificationModule):
                 self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
             if (self.trainer.max_epochs or 0) <= self.hparams["stage1_epochs"] and self.trainer.max_epochs != -1:
                 _log.warning(
-                    "All %s epochs are stage 1, which trains no classifier: there are no validation figures, and what comes "
-                    "of it is %s.",
+                    "All %s epochs are stage 1, which trains no classifier: there are no validation figures, and what "
+                    "comes of it is %s.",
                     self.trainer.max_epochs,
                     STUDENT_FILE,
                 )

@@ -70,7 +70,9 @@ def test_the_same_map_costs_nothing(maps: tuple[Tensor, Tensor]) -> None:
 
 def test_the_order_of_the_batch_does_not_matter(maps: tuple[Tensor, Tensor]) -> None:
     student, teacher = maps
-    torch.testing.assert_close(feature_regression(student, teacher), feature_regression(student.flip(0), teacher.flip(0)))
+    torch.testing.assert_close(
+        feature_regression(student, teacher), feature_regression(student.flip(0), teacher.flip(0))
+    )
 
 
 def test_a_map_of_that_size_is_the_same_object(maps: tuple[Tensor, Tensor]) -> None:

@@ -11,9 +11,9 @@ from eac_lightning.models.expnet import ExpNet
 from eac_lightning.models.weights import save_weights, stored_options
 
 
-@pytest.mark.parametrize(("depth", "stride"), [(2, 2), (3, 4), (5, 16), (7, 16)])
+@pytest.mark.parametrize(("depth", "stride"), [(2, 1), (2, 2), (3, 4), (5, 8), (5, 16)])
 def test_map_and_stride(depth: int, stride: int) -> None:
-    network = ExpNet(width=4, depth=depth, num_features=24)
+    network = ExpNet(width=4, depth=depth, num_features=24, stride=stride)
     assert network.output_stride == stride
     assert network.forward_features(torch.rand(2, 3, 64, 48)).shape == (2, 24, 64 // stride, 48 // stride)
 
@@ -26,21 +26,24 @@ def test_the_width_doubles_up_to_the_last() -> None:
 def test_only_a_signed_student_answers_below_zero() -> None:
     torch.manual_seed(0)
     image = torch.randn(4, 3, 32, 32)
-    assert ExpNet(4, 3, 8).forward_features(image).min() == 0
-    assert ExpNet(4, 3, 8, signed=True).forward_features(image).min() < 0
+    assert ExpNet(4, 3, 8, 4).forward_features(image).min() == 0
+    assert ExpNet(4, 3, 8, 4, signed=True).forward_features(image).min() < 0
 
 
 def test_an_impossible_network_is_refused() -> None:
     with pytest.raises(ConfigurationError, match="at least 2 blocks.*depth=1"):
         ExpNet(depth=1)
+    for stride in (6, 32):
+        with pytest.raises(ConfigurationError, match=f"power of 2 of at most 16.*got {stride}"):
+            ExpNet(stride=stride)
 
 
 def test_a_file_of_weights_says_how_to_build_its_network(tmp_path: Path) -> None:
-    network = ExpNet(4, 3, 12, signed=True).eval()
+    network = ExpNet(4, 3, 12, 4, signed=True).eval()
     save_weights(network, "expnet", tmp_path / "deep" / "student.safetensors")
     again = create_backbone("expnet", str(tmp_path / "deep" / "student.safetensors")).eval()
     image = torch.rand(2, 3, 32, 32)
-    assert again.options == {"width": 4, "depth": 3, "num_features": 12, "signed": True}
+    assert again.options == {"width": 4, "depth": 3, "num_features": 12, "stride": 4, "signed": True}
     assert torch.equal(network.forward_features(image), again.forward_features(image))
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["student.safetensors"]
 
@@ -56,9 +59,11 @@ def test_options_are_only_those_of_the_same_network(tmp_path: Path) -> None:
 
 
 def test_a_module_remembers_the_network_of_its_weights(tmp_path: Path) -> None:
-    save_weights(ExpNet(4, 3, 12), "expnet", tmp_path / "student.safetensors")
+    save_weights(ExpNet(4, 3, 12, 4), "expnet", tmp_path / "student.safetensors")
     module = ClassificationModule(3, backbone="expnet", weights=str(tmp_path / "student.safetensors"))
-    trainer = L.Trainer(max_epochs=0, logger=False, enable_checkpointing=False, default_root_dir=tmp_path, accelerator="cpu")
+    trainer = L.Trainer(
+        max_epochs=0, logger=False, enable_checkpointing=False, default_root_dir=tmp_path, accelerator="cpu"
+    )
     trainer.strategy.connect(module)
     trainer.save_checkpoint(tmp_path / "a.ckpt")
     (tmp_path / "student.safetensors").unlink()

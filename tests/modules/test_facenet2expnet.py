@@ -37,7 +37,14 @@ def _teachers(_tiny_backbone: None, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def module(**options: Any) -> FaceNet2ExpNetModule:
     torch.manual_seed(0)
-    small = {"teacher": "tiny", "student_width": 4, "student_depth": 3, "stage1_epochs": 2, "class_names": list(CLASSES)}
+    small = {
+        "teacher": "tiny",
+        "student_width": 4,
+        "student_depth": 3,
+        "student_stride": 4,
+        "stage1_epochs": 2,
+        "class_names": list(CLASSES),
+    }
     return FaceNet2ExpNetModule(**{**small, "image_size": 16, **options})
 
 

@@ -21,7 +21,7 @@ NEEDS = f"one of {', '.join(FILES)}, or one *.parquet, with the columns path and
 def recognise(root: Path, options: Options) -> str:
     """Say which table is there."""
     del options
-    files = _tables(root)
+    files = find_tables(root)
     return f"{files[0].name} is there" if len(files) == 1 else ""
 
 
@@ -35,7 +35,7 @@ def read(root: Path, options: Options) -> Rows:
         ConfigurationError: ``options.columns`` gives a role that there is not.
         DataError: There is not exactly one table, or it is unreadable, lacks a column or has unusable values.
     """
-    files = _tables(root)
+    files = find_tables(root)
     if len(files) != 1:
         found = ", ".join(file.name for file in files) or "none"
         raise DataError(f"Expected {NEEDS} in {root}, but found {found}. Give the file itself as root.")
@@ -61,7 +61,7 @@ def read(root: Path, options: Options) -> Rows:
     return Rows(file.parent, table, names, tuple(notes), check_files=True)
 
 
-def _tables(root: Path) -> list[Path]:
+def find_tables(root: Path) -> list[Path]:
     """Return the table that root is or holds; several where it is not clear which."""
     if root.is_file():
         return [root] if root.suffix.lower() in ENDINGS else []
@@ -74,7 +74,7 @@ def _columns(file: Path, options: Options) -> pd.DataFrame:
     for role in options.columns:
         if role not in ROLES:
             raise unknown_name("role of a column", role, ROLES)
-    frame = _load(file)
+    frame = load_table(file)
     frame.columns = [str(name).strip() for name in frame.columns]
     columns = {}
     for role in ROLES:
@@ -99,7 +99,12 @@ def _text(column: "pd.Series[Any]") -> "pd.Series[str]":
     return text.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True).astype(object)
 
 
-def _load(file: Path) -> pd.DataFrame:
+def load_table(file: Path) -> pd.DataFrame:
+    """Return a table as it stands; the cells of CSV and TSV, whatever their separator, as text.
+
+    Raises:
+        DataError: It cannot be read.
+    """
     try:
         if file.suffix.lower() == ".parquet":
             return pd.read_parquet(file).reset_index(drop=True)

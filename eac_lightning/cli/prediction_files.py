@@ -1,0 +1,63 @@
+"""``predictions.json`` and ``predictions.csv``, written as the predictions come."""
+
+import csv
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from eac_lightning.faces.prediction import PhotoPrediction
+
+JSON, CSV = "predictions.json", "predictions.csv"
+
+
+@contextmanager
+def prediction_files(folder: Path, class_names: Sequence[str]) -> Iterator[Callable[[PhotoPrediction, str], None]]:
+    """Yield ``write(prediction, picture)``, where ``picture`` is the annotated one's path in ``folder``, or empty.
+
+    The JSON is a list with an entry a photograph: ``source``, ``faces``, ``reason`` (where there is no face) and
+    ``picture``. The CSV has a row a face, and one for a photograph without. Both are sound and hold what was written
+    also where an exception or Ctrl-C ends the block.
+
+    Args:
+        folder: Where the files are written, over those of an earlier run; made if it is not there.
+        class_names: The classes of the predictions, of which each gets a column ``p_<class>``.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    header = ["source", "face", "x0", "y0", "x1", "y1", "detection_confidence", "expression", "confidence"]
+    header += [*(f"p_{name}" for name in class_names), "reason"]
+    with (
+        (folder / JSON).open("w", encoding="utf-8") as listed,
+        # A name that is no UTF-8 goes through as it is on the disk.
+        (folder / CSV).open("w", newline="", encoding="utf-8", errors="surrogateescape") as table,
+    ):
+        rows = csv.DictWriter(table, header)
+        rows.writeheader()
+        listed.write("[")
+        separator = "\n"
+
+        def write(prediction: PhotoPrediction, picture: str) -> None:
+            nonlocal separator
+            entry = {**prediction.to_dict(), "picture": picture}
+            listed.write(separator + json.dumps(entry))
+            separator = ",\n"
+            rows.writerows(_rows(entry))
+
+        try:
+            yield write
+        finally:
+            listed.write("\n]\n")
+
+
+def _rows(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    if not entry["faces"]:
+        yield {"source": entry["source"], "reason": entry["reason"]}
+    for number, face in enumerate(entry["faces"]):
+        yield {
+            "source": entry["source"],
+            "face": number,
+            **dict(zip(("x0", "y0", "x1", "y1"), face["box"], strict=True)),
+            **{key: face[key] for key in ("detection_confidence", "expression", "confidence")},
+            **{f"p_{name}": value for name, value in face["probabilities"].items()},
+        }

@@ -1,0 +1,47 @@
+"""Which photographs there are, and what their crops are called."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+from eac_lightning.data.layouts.folder import PICTURE_ENDINGS
+from eac_lightning.errors import DataError
+
+
+def find_photographs(root: Path) -> list[str]:
+    """Return every picture below a folder, hidden ones apart, sorted, relative to it with forward slashes.
+
+    Raises:
+        DataError: There is no such folder, or no picture in it.
+    """
+    if not root.is_dir():
+        raise DataError(f"Expected a folder of photographs at {root}, but there is none. Check the path.")
+    files = (path for path in root.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
+    found = [path.relative_to(root) for path in files]
+    visible = sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+    if not visible:
+        raise DataError(f"Expected pictures ({' '.join(PICTURE_ENDINGS)}) in {root} or below it, but found none.")
+    return visible
+
+
+def plan_names(photographs: Sequence[str], several: bool) -> dict[str, str]:
+    """Return what the crops of each photograph are called, without ``.png``, so that no two share a name.
+
+    ``a/b.jpg`` gives ``a/b``; where another photograph has, or could come to have, a crop of that name, it gives
+    ``a/b.jpg``. Case makes no difference, since on some disks it makes none.
+
+    Args:
+        photographs: All of them, as relative paths with forward slashes.
+        several: Whether a photograph may give several crops, which are then called ``a/b_0``, ``a/b_1`` …
+    """
+    stems = {path: PurePosixPath(path).with_suffix("").as_posix() for path in photographs}
+    counts = Counter(stem.casefold() for stem in stems.values())
+    full = {path.casefold() for path in photographs}
+    numbered = {stem: re.sub(r"_\d+$", "", stem) for stem in counts if several}
+    parents = {parent for stem, parent in numbered.items() if parent != stem} & (counts.keys() | full)
+
+    def clashes(stem: str) -> bool:
+        return counts[stem] > 1 or stem in full or stem in parents or numbered.get(stem, stem) in parents
+
+    return {path: path if clashes(stem.casefold()) else stem for path, stem in stems.items()}

@@ -1,0 +1,57 @@
+"""The table of labels that goes with photographs, for their crops."""
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from eac_lightning._files import replacing
+from eac_lightning.data.layouts.table import find_tables, load_table
+from eac_lightning.errors import DataError, unknown_name
+
+
+def read_photo_table(root: Path, path_column: str) -> tuple[Path, pd.DataFrame] | None:
+    """Return the table in a folder, if there is one that ``FERDataModule`` would read, and its path.
+
+    Raises:
+        DataError: There are several, or it cannot be read or has no such column.
+    """
+    files = find_tables(root)
+    if not files:
+        return None
+    if len(files) > 1:
+        raise DataError(f"Expected at most one table in {root}, but found {', '.join(file.name for file in files)}.")
+    frame = load_table(files[0])
+    frame.columns = [str(name).strip() for name in frame.columns]
+    if path_column not in frame.columns:
+        hint = unknown_name("column", path_column, frame.columns)
+        raise DataError(
+            f"Expected a column {path_column!r} with the paths of the photographs in {files[0]}. {hint} "
+            "Say which one it is (eac faces --path-column NAME)."
+        )
+    return files[0], frame
+
+
+def write_crop_table(path: Path, frame: pd.DataFrame, path_column: str, crops: Mapping[str, Sequence[str]]) -> str:
+    """Write the table again with a row for each crop and all its other columns as they were.
+
+    Args:
+        path: The file to write; its ending says the kind.
+        frame: The photographs' table.
+        path_column: The column of their paths.
+        crops: The crops of each photograph.
+
+    Returns:
+        What was written and left out, in a sentence.
+    """
+    photographs = frame[path_column].map(lambda text: Path(os.path.normpath(str(text).strip())).as_posix())
+    made = photographs.map(lambda name: list(crops.get(name, ())))
+    rows = frame.assign(**{path_column: made}).explode(path_column).dropna(subset=[path_column])
+    with replacing(path) as partial:
+        if path.suffix.lower() == ".parquet":
+            rows.to_parquet(partial, index=False)
+        else:
+            rows.to_csv(partial, sep="\t" if path.suffix.lower() == ".tsv" else ",", index=False)
+    without = sum(not names for names in made)
+    return f"{path.name}: {len(rows)} rows; {without} of {len(frame)} photographs have no crop and are left out."
