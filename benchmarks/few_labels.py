@@ -33,10 +33,11 @@ from eac_lightning import (
 from eac_lightning._lightning import L
 from eac_lightning.models.teacher import FrozenTeacher
 
-SIZE, BATCH = 48, 64
-EPOCHS = {50: 30, 200: 20, 1000: 8}  # of training on labels, by faces a class
-STAGE1 = {50: 60, 200: 40, 1000: 16}  # of the regression on the labelled faces alone
-STAGE1_UNLABELLED = 4
+SIZE = 48
+BATCH, BATCH_STAGE1 = 32, 64
+EPOCHS = {50: 30, 200: 15, 1000: 6}  # of training on labels, by faces a class
+STAGE1 = {50: 40, 200: 20, 1000: 6}  # of the regression on the labelled faces alone
+STAGE1_UNLABELLED = 3
 METHODS = {
     "scratch": "student from scratch",
     "fine_tuned": "fine-tuned face net",
@@ -70,12 +71,14 @@ def teacher(weights: Path) -> RememberingTeacher:
     return RememberingTeacher(FrozenTeacher(create_backbone("mobilefacenet", str(weights))))
 
 
-def data_module(arguments: argparse.Namespace, run: dict[str, Any], unlabelled: bool = False) -> FERDataModule:
+def data_module(
+    arguments: argparse.Namespace, run: dict[str, Any], unlabelled: bool = False, batch: int = BATCH
+) -> FERDataModule:
     return FERDataModule(
         arguments.root,
         layout="ferplus",
         image_size=SIZE,
-        batch_size=BATCH,
+        batch_size=batch,
         augment="flip",
         noise=SymmetricNoise(run["noise"]) if run["noise"] else None,
         per_class=run["per_class"],
@@ -106,7 +109,7 @@ def student(arguments: argparse.Namespace, run: dict[str, Any], unlabelled: bool
     name = f"unlabelled_seed{run['seed']}" if unlabelled else f"{run['per_class']}_seed{run['seed']}"
     folder = arguments.students / name
     if not (folder / "student.safetensors").is_file():
-        data = data_module(arguments, {**run, "noise": 0.0}, unlabelled)
+        data = data_module(arguments, {**run, "noise": 0.0}, unlabelled, BATCH_STAGE1)
         epochs = STAGE1_UNLABELLED if unlabelled else STAGE1[run["per_class"]]
         L.seed_everything(run["seed"])
         module = FaceNet2ExpNetModule(
@@ -115,7 +118,7 @@ def student(arguments: argparse.Namespace, run: dict[str, Any], unlabelled: bool
             teacher="mobilefacenet",
             teacher_weights=str(arguments.weights),
             stage1_epochs=epochs,
-            stage1_lr=1e-3,
+            stage1_lr=1e-2,
             lr_decay=0.1 ** (1 / epochs),
             seed=run["seed"],
         )
@@ -140,7 +143,7 @@ def create(arguments: argparse.Namespace, run: dict[str, Any], data: FERDataModu
         weights = str(student(arguments, run, unlabelled=method != "facenet2expnet"))
     L.seed_everything(run["seed"])
     if method == "fine_tuned":
-        return ClassificationModule(backbone="mobilefacenet", weights=str(arguments.weights), lr=5e-4, **common)
+        return ClassificationModule(backbone="mobilefacenet", weights=str(arguments.weights), lr=3e-3, **common)
     if method.endswith("_eac"):
         return EACModule(backbone="expnet", weights=weights, lr=1e-3, **common)
     return ClassificationModule(backbone="expnet", weights=weights, lr=1e-3, **common)

@@ -28,6 +28,12 @@ def draw_maps(said: str, root: Path) -> None:
     assert Image.open(root / "draw_maps" / "panel.png").height > 6 * 100
 
 
+def facenet2expnet(said: str, root: Path) -> None:
+    for name in ("FaceNet2ExpNet", "from scratch", "FaceNet2ExpNet, then EAC"):
+        assert re.search(rf"^{name}: test accuracy \d+\.\d%", said, re.MULTILINE)
+    assert (root / "facenet2expnet" / "student.safetensors").is_file()
+
+
 def own_backbone(said: str, root: Path) -> None:
     assert "Maps of a 48 px face: 2 classes, 6×6 cells" in said
     assert re.search(r"Validation accuracy: \d+\.\d%", said)
@@ -77,6 +83,7 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
     check.__name__: check
     for check in (
         draw_maps,
+        facenet2expnet,
         own_backbone,
         own_callback,
         own_noise,

@@ -12,11 +12,11 @@ from rich.text import Text
 
 from eac_lightning.cli.prediction_files import CSV, JSON, prediction_files
 from eac_lightning.cli.training import configure_logging, import_module_of_user
+from eac_lightning.data.pictures import find_pictures
 from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.faces.photo import load_photo
 from eac_lightning.faces.prediction import UNSURE, PhotoPrediction
 from eac_lightning.inference import Predictor
-from eac_lightning.maps.draw import find_pictures
 from eac_lightning.visualization.annotated_photo import annotated_photo
 
 PICTURES = "pictures"

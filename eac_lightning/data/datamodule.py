@@ -15,10 +15,11 @@ from eac_lightning.batch import to_float_rgb
 from eac_lightning.data.annotations import ON_BAD_IMAGE, Annotations, read_annotations
 from eac_lightning.data.dataset import BatchLoader, FaceDataset, identity
 from eac_lightning.data.label_changes import change_labels, class_subset, stratified_subset
+from eac_lightning.data.pictures import list_pictures
 from eac_lightning.data.samplers import DistributedBatches
 from eac_lightning.data.store import CACHES, ImageStore, report_bad_images
 from eac_lightning.data.transforms import augmentation
-from eac_lightning.data.unlabelled import WithUnlabelled, find_unlabelled
+from eac_lightning.data.unlabelled import WithUnlabelled
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
 from eac_lightning.faces.settings import read_alignment
 from eac_lightning.labels.noise import LabelNoise
@@ -312,7 +313,7 @@ class FERDataModule(L.LightningDataModule):
     def _unlabelled_images(self) -> NDArray[np.uint8]:
         """Return (M, 1 or 3, S, S) uint8, decoded when first asked for."""
         if self._unlabelled is None and self.unlabelled_root is not None:
-            names = find_unlabelled(Path(self.unlabelled_root))
+            names = list_pictures(Path(self.unlabelled_root), "unlabelled faces")
             store = ImageStore.from_files(Path(self.unlabelled_root), names, self.store_size, self.cache)
             report_bad_images(store.bad, self.on_bad_image, len(names))
             logger.info("%d faces without labels from %s.", len(store.images), self.unlabelled_root)

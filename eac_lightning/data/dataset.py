@@ -49,7 +49,7 @@ class FaceDataset(Dataset[Batch]):
     def __len__(self) -> int:
         return len(self.labels)
 
-    def __getitem__(self, position: int | Sequence[int]) -> Batch:
+    def __getitem__(self, position: int | Sequence[int] | torch.Tensor) -> Batch:
         """Return a face, or with several positions a batch of them; never a view of the stored pixels."""
         if isinstance(position, int):
             sample = {key: column[position].clone() for key, column in self.columns.items()}

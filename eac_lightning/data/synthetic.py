@@ -46,6 +46,8 @@ class SyntheticFERDataModule(FERDataModule):
         cache: Where decoded pictures are kept: ``"ram"``, ``"disk"`` or ``"auto"``.
         seed: Seed of noise, orders and augmentation; that of ``seed_everything``, else 0, if None.
         subset: Train on that many faces only.
+        per_class: Train on that many faces of each class only.
+        unlabelled_root: A folder of more faces for steps that read no labels.
 
     Raises:
         ConfigurationError: If an option has a value that it cannot have.
@@ -70,6 +72,8 @@ class SyntheticFERDataModule(FERDataModule):
         cache: str = "auto",
         seed: int | None = None,
         subset: int | None = None,
+        per_class: int | None = None,
+        unlabelled_root: str | None = None,
     ) -> None:
         names, _ = choose_classes(list(EXPRESSIONS), classes)
         super().__init__(
@@ -87,6 +91,8 @@ class SyntheticFERDataModule(FERDataModule):
             cache=cache,
             seed=seed,
             subset=subset,
+            per_class=per_class,
+            unlabelled_root=unlabelled_root,
         )
         self._names = names
         self._wanted: dict[str, Any] = {

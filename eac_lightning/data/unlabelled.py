@@ -1,7 +1,6 @@
 """Faces without labels beside those with: what a method reads that learns before it needs labels."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -10,8 +9,6 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from eac_lightning.data.dataset import FaceDataset
-from eac_lightning.data.layouts.folder import PICTURE_ENDINGS
-from eac_lightning.errors import DataError
 from eac_lightning.types import UNKNOWN_LABEL, Batch
 
 
@@ -35,7 +32,7 @@ class WithUnlabelled(Dataset[Batch]):
         """Return a batch of ``image``, ``label`` and ``index``; the faces without labels have index -1."""
         asked = torch.as_tensor(positions)
         more = asked[asked >= len(self.labelled)] - len(self.labelled)
-        known = self.labelled[asked[asked < len(self.labelled)].tolist()]
+        known = self.labelled[asked[asked < len(self.labelled)]]
         unknown = torch.full((len(more),), UNKNOWN_LABEL)
         channels = max(known["image"].shape[1], self.images.shape[1])
         images = [part.expand(-1, channels, -1, -1) for part in (known["image"], self.images[more])]
@@ -51,20 +48,3 @@ class WithUnlabelled(Dataset[Batch]):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """Return a batch; a loader that collates then needs ``collate_fn=identity``."""
         return self[positions]
-
-
-def find_unlabelled(root: Path) -> list[str]:
-    """Return every picture below a folder, whatever its folders mean, as paths relative to it.
-
-    Raises:
-        DataError: If there is no such folder, or no picture in it.
-    """
-    if not root.is_dir():
-        raise DataError(f"Expected a folder of faces at {root} (unlabelled_root), but there is none. Check the path.")
-    found = sorted(str(path.relative_to(root)) for path in root.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS)
-    if not found:
-        raise DataError(
-            f"Expected pictures ({' '.join(PICTURE_ENDINGS)}) in {root} or below it (unlabelled_root), but there is "
-            "none. Name the folder that holds them."
-        )
-    return found

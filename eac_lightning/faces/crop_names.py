@@ -1,28 +1,9 @@
-"""Which photographs there are, and what their crops are called."""
+"""What the crops of photographs are called."""
 
 import re
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path, PurePosixPath
-
-from eac_lightning.data.layouts.folder import PICTURE_ENDINGS
-from eac_lightning.errors import DataError
-
-
-def find_photographs(root: Path) -> list[str]:
-    """Return every picture below a folder, hidden ones apart, sorted, relative to it with forward slashes.
-
-    Raises:
-        DataError: There is no such folder, or no picture in it.
-    """
-    if not root.is_dir():
-        raise DataError(f"Expected a folder of photographs at {root}, but there is none. Check the path.")
-    files = (path for path in root.rglob("*") if path.suffix.lower() in PICTURE_ENDINGS and path.is_file())
-    found = [path.relative_to(root) for path in files]
-    visible = sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
-    if not visible:
-        raise DataError(f"Expected pictures ({' '.join(PICTURE_ENDINGS)}) in {root} or below it, but found none.")
-    return visible
+from pathlib import PurePosixPath
 
 
 def plan_names(photographs: Sequence[str], several: bool) -> dict[str, str]:

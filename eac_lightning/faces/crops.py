@@ -12,9 +12,10 @@ from PIL import Image
 
 from eac_lightning._files import replacing
 from eac_lightning.data.decoding import decode_image
+from eac_lightning.data.pictures import list_pictures
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
 from eac_lightning.faces.alignment import Alignment
-from eac_lightning.faces.crop_names import find_photographs, plan_names
+from eac_lightning.faces.crop_names import plan_names
 from eac_lightning.faces.crop_tables import read_photo_table, write_crop_table
 from eac_lightning.faces.detection import SMALLEST, Face, FaceDetector
 from eac_lightning.faces.manifest import Manifest, Row, face_row, reason_row
@@ -91,7 +92,7 @@ def extract_faces(
     start = time.perf_counter()
     source, out, alignment = Path(source), Path(out), alignment or Alignment()
     _check(source, out, faces, min_size, batch_size)
-    photographs = find_photographs(source)
+    photographs = list_pictures(source, "photographs")
     table = read_photo_table(source, path_column)
     detector = detector or FaceDetector(max(min_size, SMALLEST), min_confidence, device)
     settings = {

@@ -13,15 +13,13 @@ from torch import Tensor
 from eac_lightning.callbacks._pictures import write_png
 from eac_lightning.data.decoding import decode_image, resize_square
 from eac_lightning.data.emotions import matching_classes
+from eac_lightning.data.pictures import find_pictures
 from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.maps.explain import check_method, explain
 from eac_lightning.modules import load_module
 from eac_lightning.modules.base import FERModule
 from eac_lightning.types import UNKNOWN_LABEL
 from eac_lightning.visualization import CAMSample, cam_panel
-
-SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
-"""What a picture's name ends in, where a folder is searched; a file named by itself may end in anything."""
 
 ROWS = 16
 """Faces on a sheet; more of them make several sheets."""
@@ -68,27 +66,6 @@ def draw_cams(checkpoint: Path, images: Sequence[Path], out: Path, method: str =
         written.append(out / ("cam_sheet.png" if len(sheets) == 1 else f"cam_sheet_{number:02d}.png"))
         write_png(written[-1], cam_panel(rows, module.class_names))
     return written
-
-
-def find_pictures(images: Iterable[Path]) -> list[Path]:
-    """Return the pictures that files and folders name, folders searched in the order of names.
-
-    Raises:
-        DataError: If something is not there, or there is no picture at all.
-    """
-    found: list[Path] = []
-    named = [Path(image) for image in images]
-    for path in named:
-        if path.is_dir():
-            found += sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES)
-        elif path.exists():
-            found.append(path)
-        else:
-            raise DataError(f"Expected a picture or a folder of pictures at {path}, but there is nothing.")
-    if not found:
-        where = ", ".join(str(path) for path in named) or "an empty list"
-        raise DataError(f"Found no picture in {where}. Name pictures ({', '.join(sorted(SUFFIXES))}) or their folder.")
-    return found
 
 
 def _decode(paths: Sequence[Path]) -> Iterable[tuple[Path, NDArray[np.uint8]]]:

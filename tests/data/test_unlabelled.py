@@ -4,13 +4,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from eac_lightning import FERDataModule
 from eac_lightning.data.dataset import FaceDataset
 from eac_lightning.data.label_changes import class_subset
-from eac_lightning.data.unlabelled import WithUnlabelled, find_unlabelled
-from eac_lightning.errors import ConfigurationError, DataError
+from eac_lightning.data.unlabelled import WithUnlabelled
+from eac_lightning.errors import ConfigurationError
 
 
 def dataset(channels: int) -> FaceDataset:
@@ -29,18 +28,8 @@ def test_a_batch_mixes_both(channels: int, more_channels: int) -> None:
     assert batch["label"].tolist() == [1, 0, -1]
     assert batch["index"].tolist() == [11, 13, -1]
     assert batch["label"].dtype == torch.int64
-
-
-def test_pictures_are_found_wherever_they_are(tmp_path: Path) -> None:
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "notes.txt").write_text("")
-    with pytest.raises(DataError, match="Expected pictures.*there is none"):
-        find_unlabelled(tmp_path)
-    for name in ("a/b/2.PNG", "1.jpg"):
-        Image.new("L", (2, 2)).save(tmp_path / name)
-    assert find_unlabelled(tmp_path) == ["1.jpg", str(Path("a/b/2.PNG"))]
-    with pytest.raises(DataError, match="Expected a folder of faces"):
-        find_unlabelled(tmp_path / "1.jpg")
+    assert joined[[4, 5]]["label"].tolist() == [-1, -1]
+    assert joined[[0]]["label"].tolist() == [0]
 
 
 def test_they_are_read_only_while_no_labels_are_needed(faces: Path) -> None:

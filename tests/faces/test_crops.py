@@ -213,7 +213,7 @@ def test_other_settings_or_photographs_are_refused(album: Path, tmp_path: Path) 
         ({"batch_size": 0}, ConfigurationError, "batch_size of 1 or more"),
         ({"min_size": -1}, ConfigurationError, "min_size of 0 or more"),
         ({"source": "nowhere"}, DataError, "folder of photographs at .*nowhere, but there is none"),
-        ({"source": "empty"}, DataError, "but found none"),
+        ({"source": "empty"}, DataError, "but there is none"),
         ({"out": "album/crops"}, DataError, "would lie among the photographs"),
         ({"out": "album"}, DataError, "would lie among the photographs"),
         ({"out": "."}, DataError, "new or empty folder, .* exists and has none"),

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from eac_lightning.data.emotions import matching_classes, natural_key
 from eac_lightning.data.layouts.base import Options, Rows, make_table
+from eac_lightning.data.pictures import PICTURE_ENDINGS, is_picture
 from eac_lightning.data.splits import canonical_split
 from eac_lightning.errors import DataError
 
 NEEDS = "{train,val,test}/<class>/… or <class>/…, pictures in class folders"
-PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".pgm")
 
 
 def recognise(root: Path, options: Options) -> str:
@@ -19,7 +19,7 @@ def recognise(root: Path, options: Options) -> str:
     splits = _split_folders(root)
     if "train" in splits:
         return f"class folders in {', '.join(f'{folder}/' for folder in splits.values())}"
-    filled = [name for name in _subfolders(root) if any(_is_picture(file) for file in _files(root, name))]
+    filled = [name for name in _subfolders(root) if any(is_picture(file) for file in _files(root, name))]
     shown = ", ".join(f"{name}/" for name in filled[:8]) + (", …" if len(filled) > 8 else "")
     return f"flat class folders {shown}" if filled else ""
 
@@ -42,7 +42,7 @@ def read(root: Path, options: Options) -> Rows:
     for top, split in tops.items():
         for name in _subfolders(root / top):
             files = list(_files(root, top + name))
-            pictures = [file for file in files if _is_picture(file)]
+            pictures = [file for file in files if is_picture(file)]
             others += len(files) - len(pictures)
             rows += [(path, name, split) for path in pictures]
             if not pictures and (options.classes is None or matching_classes(name, options.classes)):
@@ -103,7 +103,3 @@ def _files(root: Path, folder: str) -> Iterator[str]:
                 yield from _files(root, f"{folder}/{entry.name}")
             else:
                 yield f"{folder}/{entry.name}"
-
-
-def _is_picture(path: str) -> bool:
-    return path.lower().endswith(PICTURE_ENDINGS)

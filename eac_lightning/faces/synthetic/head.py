@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from eac_lightning.faces.action_units import Floats
-from eac_lightning.faces.canvas import Canvas, bilateral, mix, smooth
-from eac_lightning.faces.identity import Identity
+from eac_lightning.faces.synthetic.action_units import Floats
+from eac_lightning.faces.synthetic.canvas import Canvas, bilateral, mix, smooth
+from eac_lightning.faces.synthetic.identity import Identity
 
 _SKULL = ((0.0, -0.16, -0.12), (0.975, 1.10, 0.98))
 _HAIR = ((0.0, -0.24, -0.22), (1.08, 1.22, 1.12))

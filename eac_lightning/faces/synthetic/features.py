@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from eac_lightning.faces.action_units import MIRROR, Floats
-from eac_lightning.faces.canvas import DOWN, Canvas, mix, smooth
-from eac_lightning.faces.identity import EYE_COLORS, Identity
+from eac_lightning.faces.synthetic.action_units import MIRROR, Floats
+from eac_lightning.faces.synthetic.canvas import DOWN, Canvas, mix, smooth
+from eac_lightning.faces.synthetic.identity import EYE_COLORS, Identity
 
 _CIRCLE = np.stack([f(np.linspace(0, 2 * np.pi, 24, endpoint=False)) for f in (np.cos, np.sin)], axis=1)
 

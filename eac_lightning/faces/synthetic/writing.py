@@ -11,23 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
-from eac_lightning.faces.action_units import ACTION_UNITS, EXPRESSIONS, LANDMARKS
-from eac_lightning.faces.identity import Identity, sample_identity
-from eac_lightning.faces.occlusion import OCCLUSIONS
-from eac_lightning.faces.rendering import FaceParameters, SyntheticFace, check_size, render_face
-
-__all__ = [
-    "EXPRESSIONS",
-    "LANDMARKS",
-    "FaceParameters",
-    "Identity",
-    "SyntheticFace",
-    "contact_sheet",
-    "render_face",
-    "sample_face",
-    "sample_identity",
-    "write_synthetic_faces",
-]
+from eac_lightning.faces.synthetic.action_units import ACTION_UNITS, EXPRESSIONS
+from eac_lightning.faces.synthetic.identity import Identity, sample_identity
+from eac_lightning.faces.synthetic.occlusion import OCCLUSIONS
+from eac_lightning.faces.synthetic.rendering import FaceParameters, SyntheticFace, check_size, render_face
 
 TABLE = "synthetic.csv"
 """Not ``labels.csv``: the class folders are the labels, this says what the pictures show."""

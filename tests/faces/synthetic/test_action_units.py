@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from eac_lightning.faces.action_units import (
+from eac_lightning.faces.synthetic.action_units import (
     ACTION_UNITS,
     EXPRESSIONS,
     LANDMARKS,

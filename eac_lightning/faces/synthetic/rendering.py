@@ -8,13 +8,13 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
 from eac_lightning.errors import ConfigurationError, unknown_name
-from eac_lightning.faces.action_units import Floats, displacement
-from eac_lightning.faces.canvas import Canvas, rotation
-from eac_lightning.faces.features import draw_brows, draw_eyes, draw_lines, draw_mouth, draw_nose
-from eac_lightning.faces.head import draw_beard, draw_behind, draw_hair, draw_head
-from eac_lightning.faces.identity import Identity
-from eac_lightning.faces.occlusion import OCCLUSIONS
-from eac_lightning.faces.shading import bumps, head_normals, light_direction, lit
+from eac_lightning.faces.synthetic.action_units import Floats, displacement
+from eac_lightning.faces.synthetic.canvas import Canvas, rotation
+from eac_lightning.faces.synthetic.features import draw_brows, draw_eyes, draw_lines, draw_mouth, draw_nose
+from eac_lightning.faces.synthetic.head import draw_beard, draw_behind, draw_hair, draw_head
+from eac_lightning.faces.synthetic.identity import Identity
+from eac_lightning.faces.synthetic.occlusion import OCCLUSIONS
+from eac_lightning.faces.synthetic.shading import bumps, head_normals, light_direction, lit
 
 MIN_SIZE, MAX_SIZE = 48, 512
 

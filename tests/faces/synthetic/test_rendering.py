@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from eac_lightning.errors import ConfigurationError
-from eac_lightning.faces.action_units import LANDMARKS
-from eac_lightning.faces.canvas import Canvas, rotation, smooth
-from eac_lightning.faces.identity import FACIAL_HAIR, HAIR_STYLES, SHAPE_TRAITS, Identity, sample_identity
-from eac_lightning.faces.occlusion import OCCLUSIONS
-from eac_lightning.faces.rendering import FaceParameters, render_face
+from eac_lightning.faces.synthetic.action_units import LANDMARKS
+from eac_lightning.faces.synthetic.canvas import Canvas, rotation, smooth
+from eac_lightning.faces.synthetic.identity import FACIAL_HAIR, HAIR_STYLES, SHAPE_TRAITS, Identity, sample_identity
+from eac_lightning.faces.synthetic.occlusion import OCCLUSIONS
+from eac_lightning.faces.synthetic.rendering import FaceParameters, render_face
 
 CALM = FaceParameters(seed=3)
 SMILE = {6: 1.0, 12: 1.0}

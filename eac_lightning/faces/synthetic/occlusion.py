@@ -4,9 +4,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from eac_lightning.faces.action_units import Floats
-from eac_lightning.faces.canvas import Canvas, bilateral, mix, smooth
-from eac_lightning.faces.identity import Identity
+from eac_lightning.faces.synthetic.action_units import Floats
+from eac_lightning.faces.synthetic.canvas import Canvas, bilateral, mix, smooth
+from eac_lightning.faces.synthetic.identity import Identity
 
 _RING = np.linspace(0, 2 * np.pi, 25)
 _FRAMES = np.array([(30, 28, 32), (96, 52, 30), (150, 30, 40), (150, 140, 120)], dtype=float)

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
-from eac_lightning.faces.action_units import Floats
+from eac_lightning.faces.synthetic.action_units import Floats
 
 DOWN: Floats = np.array([0.0, 1.0, 0.0])
 

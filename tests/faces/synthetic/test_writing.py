@@ -6,8 +6,8 @@ from PIL import Image
 
 from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.faces import synthetic
-from eac_lightning.faces.rendering import render_face
 from eac_lightning.faces.synthetic import EXPRESSIONS, contact_sheet, sample_face, write_synthetic_faces
+from eac_lightning.faces.synthetic.rendering import render_face
 
 TWO = ("happiness", "sadness")
 

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from eac_lightning.faces.action_units import Floats
+from eac_lightning.faces.synthetic.action_units import Floats
 
 _CENTER = np.array([0.0, -0.02, -0.15])
 _SHOULDER = np.float32(190)

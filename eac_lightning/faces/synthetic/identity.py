@@ -6,7 +6,7 @@ from functools import cached_property
 
 import numpy as np
 
-from eac_lightning.faces.action_units import NEUTRAL, Floats, symmetric
+from eac_lightning.faces.synthetic.action_units import NEUTRAL, Floats, symmetric
 
 # From very light to very dark, evenly spaced on `Identity.skin_tone`.
 _SKIN = np.array(

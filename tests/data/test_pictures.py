@@ -1,0 +1,35 @@
+from pathlib import Path
+
+import pytest
+
+from eac_lightning.data.pictures import find_pictures, list_pictures
+from eac_lightning.errors import DataError
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("a/b/2.PNG", "a/notes.txt", "1.jpg", ".hidden/3.jpg", "a/.4.jpg"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    (tmp_path / "c.jpg").mkdir()
+    return tmp_path
+
+
+def test_pictures_are_found_wherever_they_are(folder: Path) -> None:
+    assert list_pictures(folder) == ["1.jpg", "a/b/2.PNG"]
+
+
+def test_files_are_taken_as_named_and_folders_searched(folder: Path) -> None:
+    named = [folder / "a" / "notes.txt", folder / "a"]
+    assert find_pictures(named) == [folder / "a" / "notes.txt", folder / "a" / "b" / "2.PNG"]
+
+
+def test_what_is_not_there_is_named(folder: Path) -> None:
+    with pytest.raises(DataError, match="Expected a folder of unlabelled faces at .*1.jpg"):
+        list_pictures(folder / "1.jpg", "unlabelled faces")
+    with pytest.raises(DataError, match="Expected pictures .*there is none"):
+        find_pictures([folder / "c.jpg"])
+    with pytest.raises(DataError, match="at .*nowhere, but there is nothing"):
+        find_pictures([folder / "nowhere"])
+    with pytest.raises(DataError, match="none was named"):
+        find_pictures([])
