@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 from tests.conftest import make_faces
 
@@ -84,3 +85,26 @@ def test_every_face_is_predicted_once(runs: Path) -> None:
     with (runs / "run2" / "predictions.csv").open() as file:
         index = [int(row["index"]) for row in csv.DictReader(file)]
     assert index == list(range(48))
+
+
+def test_two_processes_pass_both_stages_of_facenet2expnet_as_one(runs: Path) -> None:
+    teacher = {
+        "layers.0.weight": torch.rand(8, 3, 5, 5, generator=torch.Generator().manual_seed(0)) - 0.5,
+        "layers.0.bias": torch.zeros(8),
+    }
+    torch.save(teacher, runs / "teacher.pt")
+    histories = []
+    for processes in (1, 2):
+        folder = f"taught{processes}"
+        eac(
+            runs, "fit", processes, "--model", "eac_lightning.FaceNet2ExpNetModule", "--model.backbone", "plain",
+            "--model.teacher", "plain", "--model.teacher_weights", "teacher.pt", "--model.stage1_epochs", "2",
+            "--trainer.max_epochs", "4", "--data.unlabelled_root", "faces/train", "--trainer.default_root_dir", folder,
+        )  # fmt: skip
+        assert (runs / folder / "student.safetensors").is_file()
+        histories.append(json.loads((runs / folder / "results.json").read_text())["fit"]["history"])
+    assert len(histories[0]) == 4
+    for one, two in zip(*histories, strict=True):
+        assert one == pytest.approx(two, abs=1e-5)
+    assert "train/regression" in histories[0][0]
+    assert "train/accuracy" in histories[0][2]

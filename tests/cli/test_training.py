@@ -272,3 +272,20 @@ def test_the_real_command_in_a_process_of_its_own(here: Path, faces: Path) -> No
     assert done.returncode == 0, done.stderr
     assert "overall accuracy" in done.stdout
     assert set(json.loads(Path("run/results.json").read_text())["fit"]["recall"]) == set(CLASSES)
+
+
+def test_facenet2expnet_in_two_stages_resumed_and_refined_with_eac(here: Path, faces: Path) -> None:
+    options = [
+        "--model.teacher", "tiny", "--model.stage1_epochs", "1", "--data.root", str(faces), "--data.image_size", "16",
+        "--data.batch_size", "8", "--trainer.accelerator", "cpu", "--trainer.callbacks", "[]",
+    ]  # fmt: skip
+    recipe = ["fit", "-c", "facenet2expnet_mobilefacenet", *options]
+    assert main([*recipe, "--trainer.max_epochs=2", "--trainer.default_root_dir=whole"]) == 0
+    assert main([*recipe, "--trainer.max_epochs=1", "--trainer.default_root_dir=part"]) == 0
+    assert main([*recipe, "--trainer.max_epochs=2", "--trainer.default_root_dir=part", "--ckpt_path", "last"]) == 0
+    whole, part = (torch.load(here / run / "last.ckpt", weights_only=True) for run in ("whole", "part"))
+    assert all(torch.equal(value, part["state_dict"][key]) for key, value in whole["state_dict"].items())
+    assert "stage" in (here / "whole" / "metrics.csv").read_text().splitlines()[0]
+
+    refine = [*fit_small(faces)[3:], "--model.backbone", "expnet", "--model.weights", "whole/student.safetensors"]
+    assert main(["fit", "-c", "facenet2expnet_eac", *refine]) == 0
