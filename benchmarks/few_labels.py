@@ -35,7 +35,7 @@ from eac_lightning.models.teacher import FrozenTeacher
 
 SIZE = 48
 BATCH, BATCH_STAGE1 = 32, 64
-EPOCHS = {50: 30, 200: 15, 1000: 6}  # of training on labels, by faces a class
+EPOCHS = {50: 30, 200: 15, 1000: 4}  # of training on labels, by faces a class
 STAGE1 = {50: 40, 200: 20, 1000: 6}  # of the regression on the labelled faces alone
 STAGE1_UNLABELLED = 3
 METHODS = {
@@ -145,7 +145,7 @@ def create(arguments: argparse.Namespace, run: dict[str, Any], data: FERDataModu
     if method == "fine_tuned":
         return ClassificationModule(backbone="mobilefacenet", weights=str(arguments.weights), lr=3e-3, **common)
     if method.endswith("_eac"):
-        return EACModule(backbone="expnet", weights=weights, lr=1e-3, **common)
+        return EACModule(backbone="expnet", weights=weights, lr=1e-3, consistency_weight=1.0, **common)
     return ClassificationModule(backbone="expnet", weights=weights, lr=1e-3, **common)
 
 

@@ -14,12 +14,12 @@ from eac_lightning._lightning import L, check_same_namespace
 from eac_lightning.batch import to_float_rgb
 from eac_lightning.data.annotations import ON_BAD_IMAGE, Annotations, read_annotations
 from eac_lightning.data.dataset import BatchLoader, FaceDataset, identity
-from eac_lightning.data.label_changes import change_labels, class_subset, stratified_subset
-from eac_lightning.data.pictures import list_pictures
+from eac_lightning.data.label_changes import change_labels
 from eac_lightning.data.samplers import DistributedBatches
 from eac_lightning.data.store import CACHES, ImageStore, report_bad_images
+from eac_lightning.data.subsets import reduce_training
 from eac_lightning.data.transforms import augmentation
-from eac_lightning.data.unlabelled import WithUnlabelled
+from eac_lightning.data.unlabelled import WithUnlabelled, read_unlabelled
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
 from eac_lightning.faces.settings import read_alignment
 from eac_lightning.labels.noise import LabelNoise
@@ -205,7 +205,11 @@ class FERDataModule(L.LightningDataModule):
         """
         module = getattr(self.trainer, "lightning_module", None)
         if self.unlabelled_root is not None and getattr(module, "stage", None) == 1:
-            return self._loader("train", "shuffle", WithUnlabelled(self.dataset("train"), self._unlabelled_images()))
+            if self._unlabelled is None:
+                self._unlabelled = read_unlabelled(
+                    Path(self.unlabelled_root), self.store_size, self.cache, self.on_bad_image
+                )
+            return self._loader("train", "shuffle", WithUnlabelled(self.dataset("train"), self._unlabelled))
         return self._loader("train", self.sampler)
 
     def val_dataloader(self) -> DataLoader[Batch]:
@@ -242,11 +246,8 @@ class FERDataModule(L.LightningDataModule):
             counts = np.bincount(table["label"].to_numpy()[self._rows(split)], minlength=self.num_classes)
             if counts.any():
                 each = ", ".join(f"{name} {n}" for name, n in zip(self.class_names, counts, strict=True))
-                used = (
-                    f" (of {(table['split'] == split).sum()})"
-                    if split == "train" and (self.subset or self.per_class)
-                    else ""
-                )
+                whole = (table["split"] == self._source(split)).sum()
+                used = f" (of {whole})" if counts.sum() < whole else ""
                 lines.append(f"{split}: {counts.sum()}{used} ({each}).")
         return "\n  ".join(lines)
 
@@ -261,11 +262,7 @@ class FERDataModule(L.LightningDataModule):
             return np.arange(len(table))
         rows = np.flatnonzero(table["split"] == self._source(split))
         if split == "train":
-            truth = np.where(table["clean_label"] == UNKNOWN_LABEL, table["label"], table["clean_label"])
-            if self.per_class is not None:
-                rows = rows[class_subset(truth[rows], self.per_class, self._seed)]
-            if self.subset is not None:
-                rows = rows[stratified_subset(truth[rows], self.subset, self._seed)]
+            rows = reduce_training(table, rows, self.per_class, self.subset, self._seed)
         return rows
 
     def _read(self, splits: list[str]) -> None:
@@ -309,16 +306,6 @@ class FERDataModule(L.LightningDataModule):
                 f"The training split in {self.root} has no face of the classes {', '.join(absent)}, after "
                 "corrections and leaving out what cannot be read. Add some, or name the others in classes."
             )
-
-    def _unlabelled_images(self) -> NDArray[np.uint8]:
-        """Return (M, 1 or 3, S, S) uint8, decoded when first asked for."""
-        if self._unlabelled is None and self.unlabelled_root is not None:
-            names = list_pictures(Path(self.unlabelled_root), "unlabelled faces")
-            store = ImageStore.from_files(Path(self.unlabelled_root), names, self.store_size, self.cache)
-            report_bad_images(store.bad, self.on_bad_image, len(names))
-            logger.info("%d faces without labels from %s.", len(store.images), self.unlabelled_root)
-            self._unlabelled = store.images
-        return cast(NDArray[np.uint8], self._unlabelled)
 
     def _loader(self, split: str, order: str, dataset: FaceDataset | WithUnlabelled | None = None) -> DataLoader[Batch]:
         dataset = dataset or self.dataset(split)

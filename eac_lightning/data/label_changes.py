@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eac_lightning.data.annotations import Annotations
-from eac_lightning.errors import ConfigurationError, DataError
+from eac_lightning.errors import DataError
 from eac_lightning.labels.noise import LabelNoise
 from eac_lightning.labels.overrides import apply_overrides
 from eac_lightning.seeding import derive_seed
@@ -66,37 +66,3 @@ def _checked(noisy: NDArray[np.int64], start: NDArray[np.int64], annotations: An
             f"{noisy.shape} from {noisy.min(initial=0)} to {noisy.max(initial=0)}."
         )
     return noisy.astype(np.int64)
-
-
-def stratified_subset(labels: NDArray[np.int64], count: int, seed: int) -> NDArray[np.int64]:
-    """Return ``count`` positions, sorted, with the classes in their proportions and none left out.
-
-    A smaller subset of the same seed lies within a larger one.
-
-    Args:
-        labels: (N,) classes; all that occur are kept.
-        count: How many to take; all N if that is fewer.
-        seed: Seed of the choice.
-
-    Raises:
-        ConfigurationError: If ``count`` is below the number of classes.
-    """
-    classes = np.unique(labels)
-    if count < len(classes):
-        raise ConfigurationError(f"subset must be at least {len(classes)}, one face for each class, but is {count}.")
-    rng = np.random.default_rng(derive_seed(seed, "subset"))
-    place = np.empty(len(labels))  # how far into its own class each sample stands, in [0, 1)
-    for label in classes:
-        members = rng.permutation(np.flatnonzero(labels == label))
-        place[members] = np.arange(len(members)) / len(members)
-    return np.sort(np.argsort(place, kind="stable")[:count])
-
-
-def class_subset(labels: NDArray[np.int64], per_class: int, seed: int) -> NDArray[np.int64]:
-    """Return the positions, sorted, of ``per_class`` samples of each class, or of all where it has fewer.
-
-    A smaller subset of the same seed lies within a larger one.
-    """
-    rng = np.random.default_rng(derive_seed(seed, "class subset"))
-    chosen = [rng.permutation(np.flatnonzero(labels == label))[:per_class] for label in np.unique(labels)]
-    return np.sort(np.concatenate(chosen))

@@ -1,6 +1,8 @@
 """Faces without labels beside those with: what a method reads that learns before it needs labels."""
 
+import logging
 from collections.abc import Sequence
+from pathlib import Path
 from typing import cast
 
 import numpy as np
@@ -9,7 +11,11 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from eac_lightning.data.dataset import FaceDataset
+from eac_lightning.data.pictures import list_pictures
+from eac_lightning.data.store import ImageStore, report_bad_images
 from eac_lightning.types import UNKNOWN_LABEL, Batch
+
+logger = logging.getLogger("eac_lightning")
 
 
 class WithUnlabelled(Dataset[Batch]):
@@ -48,3 +54,22 @@ class WithUnlabelled(Dataset[Batch]):
     def __getitems__(self, positions: Sequence[int]) -> Batch:
         """Return a batch; a loader that collates then needs ``collate_fn=identity``."""
         return self[positions]
+
+
+def read_unlabelled(root: Path, size: int, cache: str, on_bad_image: str) -> NDArray[np.uint8]:
+    """Return every picture below a folder, whatever its folders mean, as (M, 1 or 3, size, size).
+
+    Args:
+        root: The folder.
+        size: Side in pixels.
+        cache: Where they are kept, see :class:`~eac_lightning.data.store.ImageStore`.
+        on_bad_image: ``"error"`` or ``"skip"``.
+
+    Raises:
+        DataError: If there is no such folder or no picture in it, or pictures cannot be read.
+    """
+    names = list_pictures(root, "unlabelled faces")
+    store = ImageStore.from_files(root, names, size, cache)
+    report_bad_images(store.bad, on_bad_image, len(names))
+    logger.info("%d faces without labels from %s.", len(store.images), root)
+    return store.images

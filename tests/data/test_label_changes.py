@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eac_lightning.data.annotations import Annotations
-from eac_lightning.data.label_changes import change_labels, stratified_subset
-from eac_lightning.errors import ConfigurationError, DataError
+from eac_lightning.data.label_changes import change_labels
+from eac_lightning.errors import DataError
 from eac_lightning.labels.noise import LabelNoise, NoiseFile, SymmetricNoise
 from eac_lightning.labels.noise_file import write_noise_file
 
@@ -99,20 +99,3 @@ def test_soft_labels_do_not_give_the_truth_away() -> None:
 def test_noise_that_leaves_the_classes_is_refused() -> None:
     with pytest.raises(DataError, match=r"noisy labels from 0 to 2, but corrupt\(\) returned"):
         change_labels(make_annotations(), None, ShiftAll(by=2), 0)
-
-
-@given(st.lists(st.integers(0, 3), min_size=4, max_size=60), st.integers(4, 70), st.integers(0, 3))
-def test_a_subset_is_stratified_and_nested(labels: list[int], count: int, seed: int) -> None:
-    array = np.array(labels)
-    chosen = stratified_subset(array, count, seed)
-    assert len(set(chosen)) == len(chosen) == min(count, len(labels))
-    assert set(array[chosen]) == set(labels)
-    share = len(chosen) / len(labels)
-    for label in set(labels):
-        assert abs((array[chosen] == label).sum() - share * labels.count(label)) <= len(set(labels))
-    assert set(chosen) <= set(stratified_subset(array, count + 1, seed))
-
-
-def test_a_subset_below_the_number_of_classes_is_refused() -> None:
-    with pytest.raises(ConfigurationError, match=r"at least 3.* but is 2"):
-        stratified_subset(np.arange(3), 2, 0)

@@ -7,9 +7,7 @@ import torch
 
 from eac_lightning import FERDataModule
 from eac_lightning.data.dataset import FaceDataset
-from eac_lightning.data.label_changes import class_subset
 from eac_lightning.data.unlabelled import WithUnlabelled
-from eac_lightning.errors import ConfigurationError
 
 
 def dataset(channels: int) -> FaceDataset:
@@ -41,17 +39,3 @@ def test_they_are_read_only_while_no_labels_are_needed(faces: Path) -> None:
     assert (drawn == -1).sum() == 12
     data.trainer.lightning_module.stage = 2
     assert sum(len(batch["label"]) for batch in data.train_dataloader()) == 24
-
-
-def test_so_many_of_each_class(faces: Path) -> None:
-    labels = np.array([0] * 5 + [1] * 2 + [2] * 9)
-    few, more = class_subset(labels, 3, seed=0), class_subset(labels, 4, seed=0)
-    assert np.bincount(labels[few]).tolist() == [3, 2, 3]
-    assert set(few) < set(more)
-    assert not np.array_equal(few, class_subset(labels, 3, seed=1))
-    data = FERDataModule(faces, image_size=16, per_class=2)
-    assert np.bincount(data.dataset("train").labels).tolist() == [2, 2, 2]
-    assert len(data.dataset("val")) == 12
-    assert "train: 6 (of 24)" in data.summary()
-    with pytest.raises(ConfigurationError, match="per_class must be at least 1"):
-        FERDataModule(faces, per_class=0)
