@@ -67,8 +67,8 @@ class RememberingTeacher:
 
 
 @functools.cache
-def teacher(weights: Path) -> RememberingTeacher:
-    return RememberingTeacher(FrozenTeacher(create_backbone("mobilefacenet", str(weights))))
+def teacher(weights: Path, layer: str | None = None, size: int | None = None) -> RememberingTeacher:
+    return RememberingTeacher(FrozenTeacher(create_backbone("mobilefacenet", str(weights)), layer, size))
 
 
 def data_module(
@@ -107,27 +107,37 @@ def student(arguments: argparse.Namespace, run: dict[str, Any], unlabelled: bool
     """Train stage 1 if that was not done before, and return the file of its student."""
     # The regression reads no labels: with all faces it is the same for every number of labels and every noise.
     name = f"unlabelled_seed{run['seed']}" if unlabelled else f"{run['per_class']}_seed{run['seed']}"
-    folder = arguments.students / name
+    folder: Path = arguments.students / name
     if not (folder / "student.safetensors").is_file():
-        data = data_module(arguments, {**run, "noise": 0.0}, unlabelled, BATCH_STAGE1)
         epochs = STAGE1_UNLABELLED if unlabelled else STAGE1[run["per_class"]]
-        L.seed_everything(run["seed"])
-        module = FaceNet2ExpNetModule(
-            class_names=list(data.class_names),
-            image_size=SIZE,
-            teacher="mobilefacenet",
-            teacher_weights=str(arguments.weights),
-            stage1_epochs=epochs,
-            stage1_lr=1e-2,
-            lr_decay=0.1 ** (1 / epochs),
-            seed=run["seed"],
-        )
-        module._teacher = teacher(arguments.weights)  # type: ignore[assignment]
-        started = time.perf_counter()
-        trainer = fit(module, data, epochs, folder)
-        figures = {key: float(value) for key, value in trainer.callback_metrics.items() if "regression" in key}
-        (folder / "stage1.json").write_text(json.dumps({**figures, "seconds": time.perf_counter() - started}))
+        teach(arguments, run, folder, unlabelled, epochs)
     return folder / "student.safetensors"
+
+
+def teach(
+    arguments: argparse.Namespace, run: dict[str, Any], folder: Path, unlabelled: bool, epochs: int, **settings: Any
+) -> dict[str, float]:
+    """Run stage 1 alone, into ``folder``, and return its figures; they are kept in ``stage1.json`` too."""
+    data = data_module(arguments, {**run, "noise": 0.0}, unlabelled, BATCH_STAGE1)
+    L.seed_everything(run["seed"])
+    module = FaceNet2ExpNetModule(
+        class_names=list(data.class_names),
+        image_size=SIZE,
+        teacher="mobilefacenet",
+        teacher_weights=str(arguments.weights),
+        stage1_epochs=epochs,
+        lr_decay=0.1 ** (1 / epochs),
+        seed=run["seed"],
+        **{"stage1_lr": 1e-2, **settings},
+    )
+    asked = (settings.get("teacher_layer"), settings.get("teacher_size"))
+    module._teacher = teacher(arguments.weights, *asked)  # type: ignore[assignment]
+    started = time.perf_counter()
+    trainer = fit(module, data, epochs, folder)
+    figures = {key: float(value) for key, value in trainer.callback_metrics.items() if "regression" in key}
+    figures["seconds"] = round(time.perf_counter() - started, 1)
+    (folder / "stage1.json").write_text(json.dumps({"epochs": epochs, **settings, **figures}) + "\n")
+    return figures
 
 
 def create(arguments: argparse.Namespace, run: dict[str, Any], data: FERDataModule) -> FERModule:
@@ -184,11 +194,21 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.is_file() else []
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def be_quiet() -> None:
+    logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore")
+    torch.set_num_threads(1)  # one process a core
+
+
+def add_data(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--root", type=Path, help="the folder of fer2013.csv and fer2013new.csv")
     parser.add_argument("--weights", type=Path, help="the face-recognition network's weights")
     parser.add_argument("--unlabelled", type=Path, help="a folder of training faces, labels not read")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    add_data(parser)
     parser.add_argument("--students", type=Path, default=Path("runs/few_labels"), help="where stage 1 is kept")
     parser.add_argument("--out", type=Path, default=Path("docs/results/few_labels.jsonl"))
     parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
@@ -199,9 +219,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print what is there, and run nothing")
     arguments = parser.parse_args()
     if not arguments.table:
-        logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
-        warnings.filterwarnings("ignore")
-        torch.set_num_threads(1)
+        be_quiet()
         grid = [
             {"method": method, "per_class": size, "noise": noise, "seed": seed}
             for seed in arguments.seeds

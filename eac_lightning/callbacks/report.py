@@ -93,7 +93,8 @@ def summarize(history: list[dict[str, float]]) -> dict[str, Any]:
         over the last five epochs; ``last``: the figures of the last epoch, ``recall``: by class; and where labels
         are known to be wrong ``memorized`` and ``recovered`` of the last epoch. Empty without validation.
     """
-    validated = [epoch for epoch in history if "val/accuracy" in epoch]
+    # Where nothing has trained a classifier yet, only what callbacks watch is logged.
+    validated = [epoch for epoch in history if "val/macro_f1" in epoch]
     if not validated:
         return {}
     best = max(validated, key=lambda epoch: epoch["val/accuracy"])

@@ -1,6 +1,7 @@
 """Any folder of faces with labels, as batches for training and evaluation."""
 
 import logging
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,6 +16,7 @@ from eac_lightning.batch import to_float_rgb
 from eac_lightning.data.annotations import ON_BAD_IMAGE, Annotations, read_annotations
 from eac_lightning.data.dataset import BatchLoader, FaceDataset, identity
 from eac_lightning.data.label_changes import change_labels
+from eac_lightning.data.pictures import list_pictures
 from eac_lightning.data.samplers import DistributedBatches
 from eac_lightning.data.store import CACHES, ImageStore, report_bad_images
 from eac_lightning.data.subsets import reduce_training
@@ -92,7 +94,7 @@ class FERDataModule(L.LightningDataModule):
         store_size: int | None = None,
         subset: int | None = None,
         per_class: int | None = None,
-        unlabelled_root: str | None = None,
+        unlabelled_root: str | Path | None = None,
     ) -> None:
         super().__init__()
         _check_choice("sampler", sampler, SAMPLERS)
@@ -164,7 +166,7 @@ class FERDataModule(L.LightningDataModule):
         """K."""
         return len(self.class_names)
 
-    @property
+    @cached_property
     def alignment(self) -> dict[str, Any] | None:
         """How ``eac faces`` cut these faces out, as ``Alignment.to_dict`` says it; None if it did not."""
         return read_alignment(self.root)
@@ -187,6 +189,15 @@ class FERDataModule(L.LightningDataModule):
         # A split that is missing may not be needed: Lightning asks for it if it is.
         splits = [split for split in _STAGES.get(stage or "", SUBSETS[:3]) if len(self._rows(split))]
         self._read(splits)
+        if self.unlabelled_root is not None and stage == "fit":
+            self._check_unlabelled(Path(self.unlabelled_root))
+
+    def _check_unlabelled(self, root: Path) -> None:
+        list_pictures(root, "unlabelled faces")
+        module = type(getattr(self.trainer, "lightning_module", None))
+        # A property of the class where a part of the epochs reads them, plainly False where none does.
+        if not getattr(module, "reads_unlabelled", False):
+            logger.warning("%s reads no faces without labels: unlabelled_root is not used.", module.__name__)
 
     def dataset(self, split: str) -> FaceDataset:
         """Return the faces of ``"train"``, ``"val"``, ``"test"``, or of all of them for ``"predict"``.
@@ -201,10 +212,10 @@ class FERDataModule(L.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return batches of the training split in the order of ``sampler``.
 
-        While the module says ``stage == 1``, which reads no labels, the unlabelled faces are among them.
+        While the module says ``reads_unlabelled``, the unlabelled faces are among them.
         """
         module = getattr(self.trainer, "lightning_module", None)
-        if self.unlabelled_root is not None and getattr(module, "stage", None) == 1:
+        if self.unlabelled_root is not None and getattr(module, "reads_unlabelled", False):
             if self._unlabelled is None:
                 self._unlabelled = read_unlabelled(
                     Path(self.unlabelled_root), self.store_size, self.cache, self.on_bad_image

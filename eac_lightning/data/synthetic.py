@@ -73,7 +73,7 @@ class SyntheticFERDataModule(FERDataModule):
         seed: int | None = None,
         subset: int | None = None,
         per_class: int | None = None,
-        unlabelled_root: str | None = None,
+        unlabelled_root: str | Path | None = None,
     ) -> None:
         names, _ = choose_classes(list(EXPRESSIONS), classes)
         super().__init__(

@@ -82,7 +82,8 @@ def create_backbone(
         CheckpointError: If the weights cannot be had or do not fit.
     """
     weights = find_weights(name, weights) if weights is not None else None
-    known = stored_options(weights, name) if weights is not None else {}
+    # What a file says of itself is trusted for networks of this registry alone: timm would open what it names.
+    known = stored_options(weights, name) if weights is not None and name in _registry else {}
     backbone = _factory(name)(weights, image_size, known | (options or {}))
     if not callable(getattr(backbone, "forward_features", None)) or not hasattr(backbone, "num_features"):
         raise ConfigurationError(

@@ -1,6 +1,5 @@
 """A network that only answers: what a student learns from."""
 
-import copy
 from typing import Any
 
 import torch
@@ -40,12 +39,8 @@ class FrozenTeacher:
             raise unknown_name(f"layer of {type(backbone).__name__}", layer, _layers(backbone))
         self._mean = torch.tensor(getattr(backbone, "mean", IMAGENET_MEAN)).view(1, 3, 1, 1)
         self._std = torch.tensor(getattr(backbone, "std", IMAGENET_STD)).view(1, 3, 1, 1)
-        # On the meta device tensors have shapes but no values: nothing is computed.
-        with torch.no_grad():
-            probed = _answer(
-                copy.deepcopy(backbone).to("meta"), layer, torch.empty(2, 3, _PROBE, _PROBE, device="meta")
-            )
-        self.num_features = int(probed.shape[1])
+        side = self.size or _PROBE
+        self.num_features = int(self(torch.zeros(1, 3, side, side)).shape[1])
 
     def __call__(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) RGB in [0, 1], on any device, to the layer's (N, C, h, w) map."""
@@ -75,7 +70,13 @@ def _answer(backbone: nn.Module, layer: str | None, image: Tensor) -> Tensor:
     finally:
         if handle is not None:
             handle.remove()
-    answer = caught[-1] if caught else answer
+    if layer is not None:
+        if not caught:
+            raise ConfigurationError(
+                f"Expected teacher_layer {layer!r} to be on the way to the feature map of {type(backbone).__name__}, "
+                f"but it is never run. Name one of {', '.join(_layers(backbone)[:20])}."
+            )
+        answer = caught[-1]
     if not isinstance(answer, Tensor) or answer.ndim != 4:
         shape = tuple(answer.shape) if isinstance(answer, Tensor) else type(answer).__name__
         raise ConfigurationError(

@@ -86,6 +86,14 @@ def create_timm_backbone(
         CheckpointError: If the weights cannot be downloaded, or a file does not fit.
         ConfigurationError: If the network's feature map does not keep the contract.
     """
+    own = inspect.signature(timm.create_model).parameters
+    for option in options or {}:
+        # What says where weights come from would have timm read or fetch whatever a checkpoint names.
+        if option in own:
+            raise ConfigurationError(
+                f"Expected backbone_options of timm/{name} to be arguments of the network, but {option!r} is one of "
+                "timm.create_model itself. Give weights by the module's weights argument."
+            )
     from_file = weights is not None and Path(weights).suffix != ""
     download = weights is not None and not from_file
     tagged = name if weights in (None, "pretrained") or from_file else f"{name.partition('.')[0]}.{weights}"

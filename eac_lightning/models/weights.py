@@ -146,7 +146,8 @@ def stored_options(path: str | Path, name: str) -> dict[str, Any]:
     """Return what the backbone ``name`` in a file of weights was built with; empty if the file does not say it."""
     path = Path(path)
     built = _built(path) if path.is_file() else {}
-    return dict(built.get("backbone_options") or {}) if built.get("backbone") == name else {}
+    options = built.get("backbone_options") if built.get("backbone") == name else None
+    return dict(options) if isinstance(options, dict) else {}
 
 
 def _built(path: Path) -> dict[str, Any]:
@@ -154,7 +155,7 @@ def _built(path: Path) -> dict[str, Any]:
         try:
             with safe_open(path, framework="pt") as file:
                 built = json.loads((file.metadata() or {}).get(_BUILT, "{}"))
-        except SafetensorError:
+        except (SafetensorError, ValueError):
             return {}  # what is wrong with the file is said when it is loaded
     else:
         built = read_checkpoint(path).get(_BUILT)

@@ -46,6 +46,8 @@ class FERModule(L.LightningModule):
     """
 
     model: CAMClassifier
+    reads_unlabelled = False
+    """Whether the training step may be given faces without labels; a method may say so for a part of its epochs."""
 
     def __init__(
         self,

@@ -49,6 +49,12 @@ def check_fit(module: "FERModule", about: Mapping[str, Any]) -> None:
             f"The checkpoint holds the backbone {backbone}, but this module has {module.hparams['backbone']}. Give the "
             f"module the same one (--model.backbone {backbone}), or start without the checkpoint."
         )
+    options = about.get("backbone_options", module.hparams["backbone_options"])
+    if options != module.hparams["backbone_options"]:
+        raise CheckpointError(
+            f"The checkpoint's {backbone} was built with {options}, but this module's with "
+            f"{module.hparams['backbone_options']}. Give the module the same, or start without the checkpoint."
+        )
     names = about.get("class_names", module.class_names)
     if tuple(names) != module.class_names:
         raise CheckpointError(

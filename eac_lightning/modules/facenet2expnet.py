@@ -5,6 +5,7 @@ FG 2017, arXiv 1609.06591.
 """
 
 import logging
+import math
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from eac_lightning.losses.feature_regression import FeatureRegressionLoss
 from eac_lightning.models.backbones import create_backbone
 from eac_lightning.models.teacher import FrozenTeacher
 from eac_lightning.models.weights import save_weights
+from eac_lightning.modules.checkpoint import CHECKPOINT_KEY
 from eac_lightning.modules.classification import ClassificationModule
 from eac_lightning.types import Batch, StepOutput
 
@@ -28,13 +30,16 @@ class FaceNet2ExpNetModule(ClassificationModule):
     """Two stages in one fit: regression to a teacher's feature map, then cross-entropy.
 
     Stage 1 takes ``stage1_epochs`` and reads no labels: the student's map is drawn to that of the teacher's layer,
-    the classifier rests. At its end the student is written to ``student.safetensors`` in the run folder, which any
-    module takes as ``weights`` with ``backbone="expnet"``. Stage 2 trains student and classifier on the labels, with
-    its own learning rate and a fresh optimizer state. As two fits: one with ``max_epochs = stage1_epochs``, then any
-    module on that file.
+    the classifier rests. After each of its epochs the student is written to ``student.safetensors`` in the run folder,
+    which any module takes as ``weights`` with ``backbone="expnet"``. Stage 2 trains student and classifier on the
+    labels, with its own learning rate and a fresh optimizer state. As two fits: one with
+    ``max_epochs = stage1_epochs``, then any module on that file.
 
     The paper refines through fully connected layers; here the classifier stands on the pooled map, so that attention
     maps are exact.
+
+    In stage 1 there is no classifier to validate: ``val/regression`` is logged, and for callbacks that monitor them
+    ``val/accuracy`` as 0 and ``val/loss`` as that of an even guess. The patience of an early stopping must outlast it.
 
     The teacher is frozen, stays in eval mode and normalises its own input; it is no part of ``parameters()``, of the
     optimizer or of the checkpoint. To adapt it to expressions first, train a ``ClassificationModule`` on the
@@ -81,7 +86,7 @@ class FaceNet2ExpNetModule(ClassificationModule):
         norm: int = 2,
         reduction: str = "mean",
         stage1_epochs: int = 20,
-        stage1_lr: float = 1e-3,
+        stage1_lr: float = 1e-2,
         student_width: int = 32,
         student_depth: int = 5,
         student_stride: int = 8,
@@ -99,8 +104,10 @@ class FaceNet2ExpNetModule(ClassificationModule):
             if value < 0:
                 raise ConfigurationError(f"Expected {name} to be at least 0, but got {value}.")
         self._teacher: FrozenTeacher | None = None
-        self._saved_epoch = 0
+        self._finished_epochs = 0
+        self._said_stage = 0
         self._sign_checked = False
+        self._reloading: int | None = None
         super().__init__(
             num_classes=num_classes,
             class_names=class_names,
@@ -116,16 +123,38 @@ class FaceNet2ExpNetModule(ClassificationModule):
 
     @property
     def stage(self) -> int:
-        """1 while the student imitates the teacher, 2 while it learns the labels."""
-        epoch = self._saved_epoch if self._trainer is None else self.current_epoch
+        """1 while the student imitates the teacher, 2 while it learns the labels.
+
+        A fit sets it by the epoch; a loop without a Trainer sets it itself. A loaded module is in its checkpoint's.
+        """
+        # A resumed fit asks for its first faces before it has counted the finished epochs.
+        epoch = max(self.current_epoch, self._finished_epochs) if self._fitting else self._finished_epochs
         return 1 if epoch < self.hparams["stage1_epochs"] else 2
+
+    @stage.setter
+    def stage(self, stage: int) -> None:
+        if stage not in (1, 2):
+            raise ConfigurationError(f"Expected stage 1 or 2, but got {stage}.")
+        self._finished_epochs = 0 if stage == 1 else self.hparams["stage1_epochs"]
+
+    @property
+    def reads_unlabelled(self) -> bool:  # type: ignore[override]
+        """Whether the training step may be given faces without labels."""
+        return self.stage == 1
+
+    @property
+    def _fitting(self) -> bool:
+        return self._trainer is not None and self._trainer.state.fn == "fit"
 
     @property
     def teacher(self) -> FrozenTeacher:
         """The frozen face-recognition network, built when it is first asked for."""
         if self._teacher is None:
-            network = create_backbone(self.hparams["teacher"], self.hparams["teacher_weights"], self.image_size)
-            self._teacher = FrozenTeacher(network, self.hparams["teacher_layer"], self.hparams["teacher_size"])
+            asked: int | None = self.hparams["teacher_size"]
+            size = asked or self.image_size
+            network = create_backbone(self.hparams["teacher"], self.hparams["teacher_weights"], size)
+            size = asked or getattr(network, "input_size", size)
+            self._teacher = FrozenTeacher(network, self.hparams["teacher_layer"], size)
         return self._teacher
 
     def configure_models(self) -> None:
@@ -190,26 +219,35 @@ class FaceNet2ExpNetModule(ClassificationModule):
         return self.model.feature_map(self.model.normalize(image))
 
     def unpack(self, batch: Any) -> Batch:
-        """Return the batch as a dict; in stage 1 its labels may be unknown (-1)."""
-        return unpack_batch(batch, self.num_classes, self.device, labelled=self.stage == 2)
+        """Return the batch as a dict; in training of stage 1 its labels may be unknown (-1)."""
+        evaluating = self._trainer is not None and not self._fitting
+        return unpack_batch(batch, self.num_classes, self.device, labelled=evaluating or self.stage == 2)
 
     # ---- Lightning's hooks -----------------------------------------------------------------------------------------
 
-    def setup(self, stage: str) -> None:
-        """Build the teacher, and let the data change over from all faces to the labelled ones between the stages."""
-        super().setup(stage)
-        if stage == "fit" and self.stage == 1:
-            self._check_teacher()
-            if getattr(getattr(self.trainer, "datamodule", None), "unlabelled_root", None) is not None:
-                # A loader is asked for once a fit otherwise.
-                self.trainer.reload_dataloaders_every_n_epochs = 1  # type: ignore[attr-defined]
-            if (self.trainer.max_epochs or 0) <= self.hparams["stage1_epochs"] and self.trainer.max_epochs != -1:
-                _log.warning(
-                    "All %s epochs are stage 1, which trains no classifier: there are no validation figures, and what "
-                    "comes of it is %s.",
-                    self.trainer.max_epochs,
-                    STUDENT_FILE,
-                )
+    def on_fit_start(self) -> None:
+        """Build the teacher where it is still needed, and say what a fit of stage 1 cannot do."""
+        self._said_stage = 0
+        if self.trainer.ckpt_path is None:
+            self._finished_epochs = 0
+        if self.stage == 2:
+            return
+        self._check_teacher()
+        if self.hparams["teacher_weights"] is None:
+            self._say(
+                logging.WARNING,
+                "The teacher %s has random weights, and nothing to teach. Give it those of face recognition "
+                "(--model.teacher_weights NAME or FILE; `eac weights list`).",
+                self.hparams["teacher"],
+            )
+        if 0 <= (self.trainer.max_epochs or -1) <= self.hparams["stage1_epochs"]:
+            self._say(
+                logging.WARNING,
+                "All %s epochs are stage 1, which trains no classifier: there are no validation figures, and what "
+                "comes of it is %s.",
+                self.trainer.max_epochs,
+                STUDENT_FILE,
+            )
 
     def _check_teacher(self) -> None:
         channels = int(self.model.backbone.num_features)  # type: ignore[arg-type]
@@ -220,49 +258,80 @@ class FaceNet2ExpNetModule(ClassificationModule):
                 f"{self.hparams['backbone']} has {channels}. Take expnet without weights, or another teacher_layer."
             )
 
+    def _say(self, level: int, message: str, *values: object) -> None:
+        if self.trainer.is_global_zero:
+            _log.log(level, message, *values)
+
     def on_train_epoch_start(self) -> None:
-        """Say which stage it is, and forget the optimizer's state where the second one begins."""
+        """Say which stage it is; where the second begins, forget the optimizer's state and the first one's figures."""
         first = self.hparams["stage1_epochs"]
         self.log("stage", float(self.stage), prog_bar=True)
         if self.current_epoch == first > 0:
             for optimizer in self.trainer.optimizers:
                 optimizer.state.clear()
-        if self.current_epoch in (0, first):
+            for name in ("train/regression", "val/regression"):
+                self.trainer.callback_metrics.pop(name, None)
+        if self.stage != self._said_stage:
+            self._said_stage = self.stage
             what = f"regression to {self.hparams['teacher']}" if self.stage == 1 else "cross-entropy on the labels"
-            _log.info("stage %d of 2 from epoch %d on: %s", self.stage, self.current_epoch, what)
+            self._say(logging.INFO, "stage %d of 2 from epoch %d on: %s", self.stage, self.current_epoch, what)
+        self._reload_at(first)
+
+    def _reload_at(self, epoch: int) -> None:
+        """Have the loaders asked for again before ``epoch``, whose faces are others; Lightning asks once a fit."""
+        trainer: Any = self.trainer
+        if self.current_epoch == epoch - 1 and getattr(trainer, "datamodule", None) is not None:
+            self._reloading = trainer.reload_dataloaders_every_n_epochs
+            trainer.reload_dataloaders_every_n_epochs = 1
+        elif self._reloading is not None:
+            trainer.reload_dataloaders_every_n_epochs, self._reloading = self._reloading, None
 
     def on_train_epoch_end(self) -> None:
-        """Write the student at the end of stage 1."""
+        """Write the student while it is taught."""
         folder = run_folder(self.trainer)
-        if self.current_epoch == self.hparams["stage1_epochs"] - 1 and writes_files(self.trainer):
+        if self.stage == 1 and writes_files(self.trainer):
+            save_weights(self.model.backbone, self.hparams["backbone"], folder / STUDENT_FILE)
+        self._finished_epochs = self.current_epoch + 1
+        if self._finished_epochs == self.hparams["stage1_epochs"]:
             path = folder / STUDENT_FILE
-            save_weights(self.model.backbone, self.hparams["backbone"], path)
-            _log.info("the student of stage 1 is in %s (--model.backbone expnet --model.weights %s)", path, path)
+            self._say(logging.INFO, "the student is in %s (--model.backbone expnet --model.weights %s)", path, path)
+
+    def on_train_end(self) -> None:
+        """Give the Trainer its own setting back where the fit ends with stage 1."""
+        if self._reloading is not None:
+            self._reload_at(-1)
 
     def validation_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``{"logits": (N, K)}``; in stage 1 log the regression too."""
-        if self.trainer.state.fn == "fit" and self.stage == 1:
-            image = self.unpack(batch)["image"]
-            regression = self.regression_loss(self._student_map(image), self.teacher(image))
-            self._log_mean("val", "regression", regression, len(image))
-        return super().validation_step(batch, batch_idx)
+        """Return ``{"logits": (N, K)}``; in stage 1 log the regression instead of the labels' figures."""
+        if not self._fitting or self.stage == 2:
+            return super().validation_step(batch, batch_idx)
+        image = self.unpack(batch)["image"]
+        student = self._student_map(image)
+        self._log_mean("val", "regression", self.regression_loss(student, self.teacher(image)), len(image))
+        logits = self.model.logits_and_maps(student)[0]
+        self._log_mean("val", "loss", logits.new_tensor(math.log(self.num_classes)), len(image))
+        return {"logits": logits}
 
     def on_validation_epoch_end(self) -> None:
-        """Log the split's figures; in stage 1 there are none, since nothing has trained the classifier."""
-        if self.trainer.state.fn == "fit" and self.stage == 1:
-            self.val_metrics.reset()
-            # The best checkpoint is chosen by this figure: it must be there, and no epoch of stage 1 must win.
-            self.log("val/accuracy", float("nan"), prog_bar=True)
+        """Log the split's figures; in stage 1 an accuracy that no trained classifier has."""
+        if self._fitting and self.stage == 1:
+            self.log("val/accuracy", 0.0, prog_bar=True)
         else:
             super().on_validation_epoch_end()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a later program needs, without the way to the teacher, who is no part of the result."""
+        """Add what a later program needs, and how far training is."""
         super().on_save_checkpoint(checkpoint)
-        if "hyper_parameters" in checkpoint:
-            checkpoint["hyper_parameters"]["teacher_weights"] = None
+        checkpoint[CHECKPOINT_KEY]["finished_epochs"] = self._finished_epochs
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Go on in the checkpoint's stage."""
         super().on_load_checkpoint(checkpoint)
-        self._saved_epoch = int(checkpoint.get("epoch", -1)) + 1
+        self._finished_epochs = int(checkpoint.get(CHECKPOINT_KEY, {}).get("finished_epochs", 0))
+        if self._trainer is None and self.stage == 1:
+            _log.warning(
+                "This checkpoint is of stage 1 (after %d of %d epochs): its classifier has learned nothing yet, and "
+                "its predictions mean nothing.",
+                self._finished_epochs,
+                self.hparams["stage1_epochs"],
+            )

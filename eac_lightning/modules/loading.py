@@ -27,7 +27,8 @@ def load_module(path: str | Path) -> FERModule:
             "file such as last.ckpt or best.ckpt of a run; plain weights go into a module's weights argument."
         )
     module_class = _find_class(str(about["class_path"]), path)
-    return module_class.load_from_checkpoint(path, map_location="cpu", weights_only=True).eval()
+    # The trained weights are in the checkpoint; what it names besides is not to be fetched or read.
+    return module_class.load_from_checkpoint(path, map_location="cpu", weights_only=True, weights=None).eval()
 
 
 def _find_class(class_path: str, path: str | Path) -> type[FERModule]:

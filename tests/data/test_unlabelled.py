@@ -33,9 +33,9 @@ def test_a_batch_mixes_both(channels: int, more_channels: int) -> None:
 def test_they_are_read_only_while_no_labels_are_needed(faces: Path) -> None:
     data = FERDataModule(faces, image_size=16, batch_size=8, unlabelled_root=str(faces / "val"))
     data.setup("fit")
-    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(stage=1), overfit_batches=0)
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(reads_unlabelled=True), overfit_batches=0)
     drawn = torch.cat([batch["label"] for batch in data.train_dataloader()])
     assert len(drawn) == 36
     assert (drawn == -1).sum() == 12
-    data.trainer.lightning_module.stage = 2
+    data.trainer.lightning_module.reads_unlabelled = False
     assert sum(len(batch["label"]) for batch in data.train_dataloader()) == 24

@@ -1,7 +1,9 @@
+import json
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from torch import nn
 
 from eac_lightning import ClassificationModule, create_backbone, load_module
@@ -82,3 +84,20 @@ def test_options_reach_the_networks_that_take_them() -> None:
         create_backbone("expnet", options={"widht": 8})
     with pytest.raises(ConfigurationError, match="no backbone_options for torchvision's resnet18"):
         create_backbone("resnet18", options={"width": 8})
+
+
+def test_a_file_cannot_have_timm_open_another(tmp_path: Path) -> None:
+    """What a file says of its network is not passed on to a library that reads files."""
+    target = tmp_path / "a.safetensors"
+    built = {"backbone": "timm/resnet18", "backbone_options": {"checkpoint_path": "evil.pt"}}
+    save_file(create_backbone("timm/resnet18").network.state_dict(), target, {"eac_lightning": json.dumps(built)})
+    create_backbone("timm/resnet18", str(target))  # the options are not read
+    with pytest.raises(ConfigurationError, match="'checkpoint_path' is one of timm.create_model itself"):
+        create_backbone("timm/resnet18", options=built["backbone_options"])
+
+
+@pytest.mark.parametrize("said", ["oops", '{"backbone": "expnet", "backbone_options": [1, 2]}', '["expnet"]'])
+def test_a_file_that_says_nonsense_of_itself_is_read_as_saying_nothing(said: str, tmp_path: Path) -> None:
+    target = tmp_path / "a.safetensors"
+    save_file(ExpNet().state_dict(), target, {"eac_lightning": said})
+    assert create_backbone("expnet", str(target)).options == ExpNet().options

@@ -1,5 +1,6 @@
 """FaceNet2ExpNet: what each stage learns, what it leaves alone, and that an interruption changes nothing."""
 
+import json
 import logging
 from pathlib import Path
 from typing import Any
@@ -7,11 +8,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
-from eac_lightning import EACModule, FaceNet2ExpNetModule, FERDataModule, create_backbone, load_module
+from eac_lightning import (
+    ClassificationModule,
+    EACModule,
+    FaceNet2ExpNetModule,
+    FERDataModule,
+    create_backbone,
+    load_module,
+)
 from eac_lightning._lightning import L, callbacks, loggers
 from eac_lightning.cli.training import run_folder_checkpoints
-from eac_lightning.errors import ConfigurationError
+from eac_lightning.errors import CheckpointError, ConfigurationError, DataError
 from eac_lightning.models import backbones
 from eac_lightning.models.weights import read_checkpoint
 from tests.conftest import CLASSES, TinyBackbone, batch
@@ -159,9 +168,13 @@ def test_figures_and_log_name_the_stage(faces: Path, tmp_path: Path, caplog: pyt
     assert {"stage", "train/regression", "val/regression"} <= recorder.logged[0]
     assert not {"train/accuracy", "val/macro_f1"} & recorder.logged[1]
     assert {"train/accuracy", "val/macro_f1"} <= recorder.logged[2]
+    assert not {"train/regression", "val/regression"} & recorder.logged[2]
     assert "stage" in run.progress_bar_metrics
     # No epoch of stage 1 is the best one.
     assert read_checkpoint(tmp_path / "run" / "best.ckpt")["epoch"] >= 2
+    history = json.loads((tmp_path / "run" / "results.json").read_text())["fit"]
+    assert history["best_epoch"] >= 2
+    assert "val/regression" in history["history"][0]
 
 
 def test_the_student_of_stage_1_serves_any_module(faces: Path, tmp_path: Path) -> None:
@@ -215,11 +228,108 @@ def test_a_loaded_module_needs_no_teacher_and_knows_its_stage(faces: Path, tmp_p
     torch.save(TinyBackbone().state_dict(), teacher)
     trainer(tmp_path / "run", 3).fit(module(teacher_weights=str(teacher)), datamodule=data(faces))
     teacher.unlink()
-    loaded = load_module(tmp_path / "run" / "last.ckpt")
-    assert loaded.hparams["teacher_weights"] is None
+    path = tmp_path / "run" / "last.ckpt"
+    loaded = load_module(path)
     assert loaded.stage == 2
     assert loaded.compute_loss(batch()).logits.shape == (6, 3)
     assert loaded._teacher is None
+    again = trainer(tmp_path / "run", 4)
+    again.fit(module(teacher_weights=str(teacher), stage1_epochs=2, backbone_options=loaded.hparams["backbone_options"]),
+              datamodule=data(faces), ckpt_path=str(path), weights_only=True)  # fmt: skip
+    assert again.current_epoch == 4
+
+
+def test_a_module_that_was_loaded_goes_on_with_its_teacher(faces: Path, tmp_path: Path) -> None:
+    torch.save(TinyBackbone().state_dict(), tmp_path / "teacher.pt")
+    trainer(tmp_path / "run", 1).fit(module(teacher_weights=str(tmp_path / "teacher.pt")), datamodule=data(faces))
+    path = tmp_path / "run" / "last.ckpt"
+    loaded = FaceNet2ExpNetModule.load_from_checkpoint(path)
+    assert loaded.stage == 1
+    wanted = read_checkpoint(tmp_path / "teacher.pt")
+    assert all(torch.equal(value, wanted[key]) for key, value in loaded.teacher.backbone.state_dict().items())
+
+
+def test_a_checkpoint_of_stage_1_says_that_it_knows_nothing(
+    faces: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trainer(tmp_path / "run", 1).fit(module(), datamodule=data(faces))
+    load_module(tmp_path / "run" / "last.ckpt")
+    assert "of stage 1 (after 1 of 2 epochs)" in caplog.text
+
+
+def test_outside_a_fit_the_stage_is_that_of_the_weights(faces: Path, tmp_path: Path) -> None:
+    method = module()
+    trainer(tmp_path / "run", 3).fit(method, datamodule=data(faces))
+    (figures,) = trainer(tmp_path / "test", 1).test(method, datamodule=data(faces), verbose=False)
+    assert "test/macro_f1" in figures
+    assert method.stage == 2
+    wrong = DataLoader([{**batch(), "label": torch.full((6,), 7)}], batch_size=None)
+    for stage in (1, 2):
+        method.stage = stage
+        with pytest.raises(ValueError, match="found 7"):
+            trainer(tmp_path / "test", 1).test(method, wrong, verbose=False)
+    with pytest.raises(ConfigurationError, match="stage 1 or 2, but got 3"):
+        method.stage = 3
+
+
+def test_a_loop_without_a_trainer_goes_from_stage_to_stage() -> None:
+    method = module()
+    assert method.compute_loss(batch()).logits is None
+    method.stage = 2
+    assert method.compute_loss(batch()).logits.shape == (6, 3)
+
+
+@pytest.mark.parametrize(("monitor", "mode"), [("val/accuracy", "max"), ("val/loss", "min")])
+def test_stage_1_is_never_the_best_and_stops_nothing(monitor: str, mode: str, faces: Path, tmp_path: Path) -> None:
+    best = callbacks.ModelCheckpoint(dirpath=tmp_path / "monitored", monitor=monitor, mode=mode)
+    stopping = callbacks.EarlyStopping(monitor, mode=mode, patience=5)
+    run = L.Trainer(
+        max_epochs=6, callbacks=[best, stopping], default_root_dir=tmp_path, logger=False, accelerator="cpu"
+    )
+    run.fit(module(lr=1e-3, stage1_epochs=2), datamodule=data(faces))
+    assert run.current_epoch == 6
+    assert read_checkpoint(best.best_model_path)["epoch"] >= 2
+
+
+def test_the_trainer_gets_its_setting_back(faces: Path, tmp_path: Path) -> None:
+    for epochs in (4, 2):
+        run = trainer(tmp_path / str(epochs), epochs)
+        run.fit(module(), datamodule=data(faces, unlabelled_root=str(faces / "val")))
+        assert run.reload_dataloaders_every_n_epochs == 0
+
+
+def test_a_fit_that_ends_before_stage_1_leaves_a_student(faces: Path, tmp_path: Path) -> None:
+    trainer(tmp_path / "run", 1).fit(module(stage1_epochs=5), datamodule=data(faces))
+    assert (tmp_path / "run" / "student.safetensors").is_file()
+
+
+def test_a_teacher_without_weights_is_told(faces: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    trainer(tmp_path / "run", 1).fit(module(), datamodule=data(faces))
+    assert "The teacher tiny has random weights" in caplog.text
+
+
+def test_another_student_does_not_take_the_checkpoint(faces: Path, tmp_path: Path) -> None:
+    trainer(tmp_path / "run", 1).fit(module(), datamodule=data(faces))
+    with pytest.raises(CheckpointError, match="built with .*'width': 4.*'width': 8"):
+        trainer(tmp_path / "run", 2).fit(
+            module(student_width=8), datamodule=data(faces), ckpt_path=str(tmp_path / "run" / "last.ckpt")
+        )
+
+
+def test_unlabelled_faces_that_nobody_reads_are_told(
+    faces: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = ClassificationModule(backbone="tiny")
+    trainer(tmp_path / "run", 1).fit(plain, datamodule=data(faces, unlabelled_root=faces / "val"))
+    assert "ClassificationModule reads no faces without labels" in caplog.text
+    with pytest.raises(DataError, match="Expected a folder of unlabelled faces"):
+        trainer(tmp_path / "run", 1).fit(plain, datamodule=data(faces, unlabelled_root=faces / "nowhere"))
+
+
+def test_a_timm_transformer_teaches_at_the_size_of_the_faces() -> None:
+    method = module(teacher="timm/vit_tiny_patch16_224", image_size=32, student_signed=True)
+    assert method.teacher.num_features == 192
+    assert method.compute_loss(batch(size=32)).loss > 0
 
 
 def test_stage_1_alone_says_so(faces: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
