@@ -1,7 +1,8 @@
 """FaceNet2ExpNet: a network that knows faces teaches a small one, which then needs few labels; EAC may refine it.
 
 Here the teacher learns six expressions of synthetic faces, and the student two others, with few labels. In earnest the
-teacher is a face-recognition network (``teacher="mobilefacenet", teacher_weights="mobilefacenet.pt"``). Run it with
+teacher is a face-recognition network (``teacher="mobilefacenet", teacher_weights="mobilefacenet.pt"``). It takes two
+minutes; run it with
 
     python examples/facenet2expnet.py
 """

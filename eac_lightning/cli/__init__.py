@@ -19,7 +19,10 @@ TRAINING_COMMANDS = {
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command and return its exit code: 0, 1 after an error of ours, 2 for a wrong command line."""
+    """Run one command and return its exit code.
+
+    0; 1 after an error of ours; 2 for a wrong command line; 130 after Ctrl-C, as shells have it.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     # A person's own modules lie where they work, and a console script does not look there by itself.
     sys.path.insert(0, str(Path.cwd()))
@@ -29,6 +32,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return int(import_module(f"eac_lightning.cli.{module}").run(arguments))
         parsed = build_parser().parse_args(arguments)
         return int(import_module(f"eac_lightning.cli.{parsed.module}").run(parsed) or 0)
+    except KeyboardInterrupt:
+        sys.stderr.write("\nInterrupted. What was finished is kept.\n")
+        return 130
     except EACError as error:
         from rich.console import Console
         from rich.text import Text

@@ -27,6 +27,7 @@ def _list(console: Console) -> None:
     table.add_row("any", "PATH", "yours", "the backbone's", "—")
     console.print(table)
     console.print("\nPATH: .safetensors, a torch file, or a pickle of numpy arrays; none is executed.", highlight=False)
+    console.print("downloads: at first use. to fetch: by hand, from the page below.", highlight=False)
     console.print(f"Published files are looked for in {cache_folder()}:", soft_wrap=True, highlight=False)
     for published in PUBLISHED:
         console.print(f"{published.file}  {published.source}", soft_wrap=True, highlight=False)

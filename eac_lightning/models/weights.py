@@ -139,7 +139,10 @@ def _write(tensors: Mapping[str, Tensor], built: dict[str, Any], path: Path) -> 
     # Clones, because tensors that share memory are refused.
     clones = {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
     with replacing(path) as partial:
+        partial.touch()
+        mode = partial.stat().st_mode
         save_file(clones, partial, {_BUILT: json.dumps(built)})
+        partial.chmod(mode)  # safetensors would keep the file from everybody else
 
 
 def stored_options(path: str | Path, name: str) -> dict[str, Any]:

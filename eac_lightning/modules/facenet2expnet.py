@@ -100,6 +100,11 @@ class FaceNet2ExpNetModule(ClassificationModule):
         seed: int | None = None,
         backbone_options: dict[str, Any] | None = None,
     ) -> None:
+        if not isinstance(teacher, str):
+            raise ConfigurationError(
+                f"Expected the name of a backbone as teacher, but got a {type(teacher).__name__}: checkpoints hold no "
+                "networks of others. Register yours with @register_backbone, and give its name."
+            )
         for name, value in (("stage1_epochs", stage1_epochs), ("stage1_lr", stage1_lr)):
             if value < 0:
                 raise ConfigurationError(f"Expected {name} to be at least 0, but got {value}.")

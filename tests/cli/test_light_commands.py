@@ -137,3 +137,14 @@ def test_no_command_shows_what_there_is(capsys: pytest.CaptureFixture[str]) -> N
     with pytest.raises(SystemExit, match="0"):
         main(["--help"])
     assert "compare" in capsys.readouterr().out
+
+
+def test_ctrl_c_ends_a_command_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(arguments: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("eac_lightning.cli.list_recipes.run", interrupted)
+    assert main(["recipes"]) == 130
+    assert "Interrupted" in capsys.readouterr().err

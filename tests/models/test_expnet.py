@@ -48,6 +48,8 @@ def test_a_file_of_weights_says_how_to_build_its_network(tmp_path: Path) -> None
     assert again.options == {"width": 4, "depth": 3, "num_features": 12, "stride": 4, "signed": True}
     assert torch.equal(network.forward_features(image), again.forward_features(image))
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["student.safetensors"]
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "deep" / "student.safetensors").stat().st_mode == (tmp_path / "plain").stat().st_mode
 
 
 def test_options_are_only_those_of_the_same_network(tmp_path: Path) -> None:

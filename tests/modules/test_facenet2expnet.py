@@ -354,5 +354,7 @@ def test_a_signed_layer_needs_a_signed_student() -> None:
 def test_impossible_arguments_are_named(name: str) -> None:
     with pytest.raises(ConfigurationError, match=f"Expected {name} to be at least 0, but got -1"):
         module(**{name: -1})
+    with pytest.raises(ConfigurationError, match="name of a backbone as teacher, but got a TinyBackbone"):
+        module(teacher=TinyBackbone())
     with pytest.raises(ConfigurationError, match="norm to be 1 or 2"):
         module(norm=3).compute_loss(batch())
