@@ -1,7 +1,7 @@
 """From photographs to expressions: find the faces, align them as in training, predict."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -17,7 +17,7 @@ from eac_lightning.batch import to_float_rgb
 from eac_lightning.data.decoding import resize_square
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
 from eac_lightning.faces.alignment import TEMPLATE_SIZE, Alignment
-from eac_lightning.faces.detection import Face, FaceDetector
+from eac_lightning.faces.detection import Detector, Face, FaceDetector, check_device
 from eac_lightning.faces.photo import Picture, load_photo
 from eac_lightning.faces.prediction import UNSURE, FacePrediction, PhotoPrediction
 from eac_lightning.maps.explain import check_method
@@ -28,9 +28,6 @@ from eac_lightning.modules.base import FERModule
 from eac_lightning.modules.checkpoint import CHECKPOINT_KEY
 
 __all__ = ["FacePrediction", "PhotoPrediction", "Picture", "Predictor"]
-
-Detector = Callable[[Sequence[Image.Image]], list[list[Face]]]
-"""Returns the faces of each RGB image, the largest first."""
 
 FACES = ("all", "largest")
 
@@ -75,8 +72,8 @@ class Predictor:
         device: Where the networks run, such as ``"cuda"``.
 
     Raises:
-        ConfigurationError: If an argument is out of its range, the device is not there, or the module takes
-            normalised images or defines no attention maps.
+        ConfigurationError: If an argument is of another type or out of its range, the device is not there, or the
+            module takes normalised images or defines no attention maps.
     """
 
     def __init__(
@@ -90,6 +87,11 @@ class Predictor:
         batch_size: int = 32,
         device: str = "cpu",
     ) -> None:
+        if not isinstance(module, FERModule) or not isinstance(alignment, Alignment | None):
+            raise ConfigurationError(
+                f"Expected a FERModule and an Alignment or None, but got {type(module).__name__} and "
+                f"{type(alignment).__name__}. Predictor.from_checkpoint(path) takes a checkpoint."
+            )
         if not 0 <= min_confidence <= 1:
             raise ConfigurationError(f"Expected min_confidence to be from 0 to 1, but got {min_confidence}.")
         if faces not in FACES:
@@ -102,12 +104,8 @@ class Predictor:
                 "DataModule alone. Predict with trainer.predict(module, datamodule)."
             )
         check_method(module, "cam")
-        try:
-            self.module = module.to(device)
-        except (RuntimeError, AssertionError) as error:  # torch's, for a device that it was not built for
-            raise ConfigurationError(
-                f"Expected the name of a device that is there, but got {device!r}: {error}"
-            ) from error
+        check_device(device)
+        self.module = module.to(device)
         self.alignment = alignment
         self.min_confidence = min_confidence
         self.faces = faces
@@ -169,8 +167,9 @@ class Predictor:
 
         Raises:
             ConfigurationError: If something is no :data:`Picture`.
+            DataError: If what the network answers is not finite.
         """
-        if isinstance(pictures, str | Path | Image.Image | np.ndarray | Tensor):
+        if isinstance(pictures, str | Path | Image.Image | np.ndarray | Tensor) or not isinstance(pictures, Iterable):
             return next(self.stream([pictures]))
         return list(self.stream(pictures))
 
@@ -179,6 +178,7 @@ class Predictor:
 
         Raises:
             ConfigurationError: If something is no :data:`Picture`.
+            DataError: If what the network answers is not finite.
         """
         batch: list[_Photo] = []
         pixels = 0
@@ -195,7 +195,11 @@ class Predictor:
         readable = [(photo, photo.image) for photo in photos if photo.image]
         found = self._find([image for _, image in readable])
         for (photo, image), faces in zip(readable, found, strict=True):
-            photo.cuts = [self._cut_out(image, face) for face in faces]
+            for face in faces:
+                try:
+                    photo.cuts.append(self._cut_out(image, face))
+                except DataError as error:
+                    photo.error = f"a face cannot be cut out: {error}"
         predicted = self._classify([cut for photo in photos for cut in photo.cuts])
         for photo in photos:
             yield PhotoPrediction(photo.source, list(islice(predicted, len(photo.cuts))), photo.error)
@@ -228,6 +232,8 @@ class Predictor:
             with undisturbed(self.module), torch.no_grad():
                 logits, maps = self.module.logits_and_maps(image)
             rows = logits.float().softmax(1)
+            if not rows.isfinite().all():
+                raise DataError("The network answers NaN for a face: its weights are broken. Take another checkpoint.")
             top_maps = maps[torch.arange(len(part)), rows.argmax(1)].float().cpu().numpy()
             for cut, row, top_map in zip(part, rows.tolist(), top_maps, strict=True):
                 yield self._prediction(cut, row, top_map)

@@ -13,7 +13,8 @@ from PIL import Image
 from eac_lightning import Predictor, inference
 from eac_lightning._lightning import L
 from eac_lightning.data.decoding import resize_square
-from eac_lightning.errors import CheckpointError, ConfigurationError
+from eac_lightning.errors import CheckpointError, ConfigurationError, DataError
+from eac_lightning.faces import detection
 from eac_lightning.faces.alignment import TEMPLATE, Alignment
 from eac_lightning.faces.detection import Face
 from eac_lightning.faces.synthetic import contact_sheet
@@ -245,6 +246,42 @@ def test_the_module_is_left_as_it_was() -> None:
     assert all(part.training for part in module.modules())
     assert all(torch.equal(value, before[key]) for key, value in module.state_dict().items())
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_face_that_cannot_be_cut_out_stops_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    bad = Face((0, 0, 9, 9), 0.99, np.full((5, 2), 4, np.float32))
+    monkeypatch.setitem(FOUND, (90, 60), [FOUND[90, 60][0], bad, FOUND[90, 60][1]])
+    monkeypatch.setitem(FOUND, (20, 20), [bad])
+    some, none, one = make_predictor()([photo(90, 60), photo(20, 20), photo(50, 50)])
+    assert [face.box for face in some.faces] == [FOUND[90, 60][0].box, FOUND[90, 60][2].box]
+    assert [len(prediction.faces) for prediction in (none, one)] == [0, 1]
+    for prediction in (some, none):
+        assert prediction.error.startswith("a face cannot be cut out: Expected landmarks that lie apart")
+        assert prediction.reason == prediction.to_dict()["reason"] == f"unreadable: {prediction.error}"
+    assert one.error == ""
+
+
+def test_broken_weights_are_said() -> None:
+    predictor = make_predictor()
+    torch.nn.init.constant_(next(predictor.module.parameters()), torch.nan)
+    assert predictor(photo(20, 20)).faces == []
+    with pytest.raises(DataError, match="network answers NaN for a face: its weights are broken"):
+        predictor(photo(90, 60))
+
+
+def test_what_is_no_module_alignment_or_picture_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match="Expected a FERModule and an Alignment or None, but got int and None"):
+        Predictor(3, None)  # type: ignore[arg-type]
+    with pytest.raises(ConfigurationError, match=r"but got ClassificationModule and str. Predictor.from_checkpoint"):
+        Predictor(make_module(), "box")  # type: ignore[arg-type]
+    for wrong in (3, [3]):
+        with pytest.raises(ConfigurationError, match="Expected a picture as path, .* but got int"):
+            make_predictor()(wrong)  # type: ignore[call-overload]
+
+
+def test_crops_need_no_detector(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection, "MTCNN", None)
+    assert len(Predictor(make_module(), None)(photo(50, 50)).faces) == 1
 
 
 def test_predictions_are_plain_types_for_json() -> None:

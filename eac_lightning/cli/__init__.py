@@ -129,7 +129,9 @@ def _add_faces(parser: argparse.ArgumentParser) -> None:
         help="which faces; `one`: none of a photograph that has several (default: largest)",
     )
     parser.add_argument("--min-size", type=int, default=40, help="pixels of the smallest face (default: 40)")
-    parser.add_argument("--min-confidence", type=float, default=0.9, help="of the detector, 0 to 1 (default: 0.9)")
+    parser.add_argument(
+        "--min-confidence", type=float, default=0.9, help="of the detector: that it is a face, 0 to 1 (default: 0.9)"
+    )
     parser.add_argument("--batch-size", type=int, default=16, help="photographs in memory at a time (default: 16)")
     parser.add_argument("--device", default="cpu", help="where the detector runs (default: cpu)")
     parser.add_argument("--path-column", default="path", help="of a table in IN: the photographs (default: path)")
@@ -162,8 +164,18 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("images", type=Path, nargs="+", help="photographs, or folders of them")
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="folder to write (default: predictions)")
     parser.add_argument(
-        "--min-confidence", type=float, default=0.0, help="below it a face is `unsure`, 0 to 1 (default: 0)"
+        "--min-confidence",
+        type=float,
+        default=0.0,
+        help="of the expression: below it a face is `unsure`, 0 to 1 (default: 0)",
     )
+    parser.add_argument(
+        "--min-face-confidence",
+        type=float,
+        default=0.9,
+        help="of the detector: below it nothing is a face, 0 to 1 (default: 0.9)",
+    )
+    parser.add_argument("--min-size", type=int, default=20, help="pixels of the smallest face (default: 20)")
     parser.add_argument("--faces", default="all", choices=("all", "largest"), help="of a photograph (default: all)")
     cutting = parser.add_mutually_exclusive_group()
     cutting.add_argument("--crops", action="store_true", help="the pictures are crops of faces already")

@@ -1,5 +1,6 @@
 """``eac infer``: the expressions of the faces in photographs, as files and as a table."""
 
+import logging
 from argparse import Namespace
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,22 +11,23 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
-from eac_lightning.cli.prediction_files import CSV, JSON, prediction_files
+from eac_lightning.cli.prediction_files import CSV, JSON, PICTURES, prediction_files, remove_pictures
 from eac_lightning.cli.training import configure_logging, import_module_of_user
 from eac_lightning.data.pictures import find_pictures
 from eac_lightning.errors import ConfigurationError, DataError
+from eac_lightning.faces.detection import FaceDetector
 from eac_lightning.faces.photo import load_photo
 from eac_lightning.faces.prediction import UNSURE, PhotoPrediction
 from eac_lightning.inference import Predictor
 from eac_lightning.visualization.annotated_photo import annotated_photo
-
-PICTURES = "pictures"
 
 ROWS = 40
 """Lines of the table on the screen, which nobody reads to the end of a thousand; the files have all."""
 
 NAMED = 10
 """Broken pictures that are named on the screen."""
+
+_log = logging.getLogger(__name__)
 
 
 def run(arguments: Namespace) -> None:
@@ -44,6 +46,7 @@ def run(arguments: Namespace) -> None:
         min_confidence=arguments.min_confidence,
         faces=arguments.faces,
         crops=arguments.crops,
+        detector=FaceDetector(arguments.min_size, arguments.min_face_confidence, arguments.device),
         batch_size=arguments.batch_size,
         device=arguments.device,
         alignment=arguments.align,
@@ -51,6 +54,7 @@ def run(arguments: Namespace) -> None:
     console = Console()
     report = _Report()
     taken: set[str] = set()
+    remove_pictures(arguments.out)
     with prediction_files(arguments.out, predictor.module.class_names) as write:
         for prediction in track(predictor.stream(paths), "reading faces", len(paths), console=console, transient=True):
             picture = ""
@@ -79,7 +83,15 @@ def _photographs(named: Sequence[Path], out: Path) -> list[Path]:
 
 
 def _draw(prediction: PhotoPrediction, out: Path, taken: set[str]) -> str:
-    """Write the annotated photograph and return its path in ``out``, numbered where photographs share a name."""
+    """Write the annotated photograph and return its path in ``out``, numbered where photographs share a name.
+
+    Of a photograph that has gone since there is none, and the path is empty.
+    """
+    try:
+        photo = load_photo(prediction.source)
+    except DataError as error:
+        _log.warning("%s cannot be drawn: %s.", prediction.source, error)
+        return ""
     stem = Path(prediction.source).stem
     name, number = stem, 2
     while name.lower() in taken:  # some file systems take A.jpg for a.jpg
@@ -87,7 +99,7 @@ def _draw(prediction: PhotoPrediction, out: Path, taken: set[str]) -> str:
     taken.add(name.lower())
     path = out / PICTURES / f"{name}.jpg"
     path.parent.mkdir(exist_ok=True)
-    Image.fromarray(annotated_photo(load_photo(prediction.source), prediction.faces)).save(path, quality=90)
+    Image.fromarray(annotated_photo(photo, prediction.faces)).save(path, quality=90)
     return f"{PICTURES}/{path.name}"
 
 
@@ -122,7 +134,7 @@ class _Report:
         Raises:
             DataError: If no picture could be read.
         """
-        if len(self.broken) == self.pictures:
+        if len(self.broken) == self.pictures and not self.faces:
             raise DataError(self._unreadable())
         console.print(self.table)
         if self.lines > ROWS:

@@ -9,16 +9,16 @@ from typing import Any
 
 from eac_lightning.faces.prediction import PhotoPrediction
 
-JSON, CSV = "predictions.json", "predictions.csv"
+JSON, CSV, PICTURES = "predictions.json", "predictions.csv", "pictures"
 
 
 @contextmanager
 def prediction_files(folder: Path, class_names: Sequence[str]) -> Iterator[Callable[[PhotoPrediction, str], None]]:
     """Yield ``write(prediction, picture)``, where ``picture`` is the annotated one's path in ``folder``, or empty.
 
-    The JSON is a list with an entry a photograph: ``source``, ``faces``, ``reason`` (where there is no face) and
-    ``picture``. The CSV has a row a face, and one for a photograph without. Both are sound and hold what was written
-    also where an exception or Ctrl-C ends the block.
+    The JSON is a list with an entry a photograph: ``source``, ``faces``, ``reason`` (why there is no face, or one is
+    missing) and ``picture``. The CSV has a row a face, and one for a photograph without. Both are sound and hold what
+    was written also where an exception or Ctrl-C ends the block.
 
     Args:
         folder: Where the files are written, over those of an earlier run; made if it is not there.
@@ -48,6 +48,18 @@ def prediction_files(folder: Path, class_names: Sequence[str]) -> Iterator[Calla
             yield write
         finally:
             listed.write("\n]\n")
+
+
+def remove_pictures(folder: Path) -> None:
+    """Remove the annotated pictures that the ``predictions.json`` of an earlier run names, and nothing else."""
+    try:
+        entries = json.loads((folder / JSON).read_text(encoding="utf-8"))
+        named = [Path(entry["picture"]) for entry in entries if entry["picture"]]
+    except (OSError, ValueError, TypeError, KeyError):  # there is none, or it is no longer what was written
+        return
+    for picture in named:
+        if picture.parent == Path(PICTURES):
+            (folder / picture).unlink(missing_ok=True)
 
 
 def _rows(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:

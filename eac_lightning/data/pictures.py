@@ -1,5 +1,6 @@
 """Which files are pictures, and where they lie."""
 
+import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -16,6 +17,8 @@ def is_picture(path: str | Path) -> bool:
 def list_pictures(root: Path, what: str = "pictures") -> list[str]:
     """Return every picture below a folder, hidden ones apart, sorted, relative to it with forward slashes.
 
+    Links to pictures are followed; links to folders are not, since they may lead back up.
+
     Args:
         root: The folder.
         what: What they are called in an error.
@@ -24,15 +27,20 @@ def list_pictures(root: Path, what: str = "pictures") -> list[str]:
         DataError: If there is no such folder, or no picture in it.
     """
     if not root.is_dir():
-        raise DataError(f"Expected a folder of {what} at {root}, but there is none. Check the path.")
-    files = (path.relative_to(root) for path in root.rglob("*") if is_picture(path) and path.is_file())
-    visible = sorted(path.as_posix() for path in files if not any(part.startswith(".") for part in path.parts))
-    if not visible:
+        found = "that is a file" if root.exists() else "there is none"
+        raise DataError(f"Expected a folder of {what} at {root}, but {found}. Check the path.")
+    files: list[Path] = []
+    for folder, below, names in os.walk(root):
+        below[:] = [name for name in below if not name.startswith(".")]
+        files += [Path(folder, name) for name in names if not name.startswith(".")]
+    pictures = sorted(path.relative_to(root).as_posix() for path in files if is_picture(path) and path.is_file())
+    if not pictures:
+        heic = any(path.suffix.lower() in (".heic", ".heif") for path in files)
         raise DataError(
-            f"Expected {what} ({' '.join(PICTURE_ENDINGS)}) in {root} or below it, but there is none. Name the folder "
-            "that holds them."
+            f"Expected {what} ({' '.join(PICTURE_ENDINGS)}) in {root} or below it, but there is none. "
+            + ("HEIC is not read: save those as JPEG first." if heic else "Name the folder that holds them.")
         )
-    return visible
+    return pictures
 
 
 def find_pictures(named: Iterable[Path]) -> list[Path]:

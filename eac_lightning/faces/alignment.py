@@ -82,7 +82,7 @@ class Alignment:
             return similarity(face.landmarks, TEMPLATE * (self.size / TEMPLATE_SIZE), WEIGHTS)
         x0, y0, x1, y1 = face.box
         side = max(x1 - x0, y1 - y0) * (1 + 2 * self.margin)
-        if side <= 0:
+        if not side > 0:  # nor where it is NaN
             raise DataError(f"Expected a box (x0, y0, x1, y1) with an extent, but found {face.box}.")
         scale = self.size / side
         return np.array([(scale, 0, (side - x0 - x1) / 2 * scale), (0, scale, (side - y0 - y1) / 2 * scale)])
@@ -118,11 +118,11 @@ def similarity(source: ArrayLike, target: ArrayLike, weights: ArrayLike) -> NDAr
         weights: (N,) ω, positive.
 
     Raises:
-        DataError: All points of ``source`` are one.
+        DataError: All points of ``source`` are one, or one is not finite.
     """
     z, w = (np.asarray(points, np.float64) @ (1, 1j) for points in (source, target))
-    if np.all(z == z[0]):
-        raise DataError(f"Expected landmarks that lie apart, but all are at {np.asarray(source)[0].tolist()}.")
+    if np.all(z == z[0]) or not np.isfinite(z).all():
+        raise DataError(f"Expected landmarks that lie apart, but found {np.asarray(source).tolist()}.")
     share = np.asarray(weights, np.float64) / np.sum(weights)
     z_mean, w_mean = share @ z, share @ w
     a = np.vdot(z - z_mean, share * (w - w_mean)) / (share @ np.square(np.abs(z - z_mean)))

@@ -26,3 +26,8 @@ def plan_names(photographs: Sequence[str], several: bool) -> dict[str, str]:
         return counts[stem] > 1 or stem in full or stem in parents or numbered.get(stem, stem) in parents
 
     return {path: path if clashes(stem.casefold()) else stem for path, stem in stems.items()}
+
+
+def crop_files(base: str, count: int) -> list[str]:
+    """Return the files of a photograph's crops, of which :func:`plan_names` says what they are called."""
+    return [f"{base}.png"] if count == 1 else [f"{base}_{number}.png" for number in range(count)]

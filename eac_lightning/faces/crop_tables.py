@@ -11,11 +11,16 @@ from eac_lightning.data.layouts.table import find_tables, load_table
 from eac_lightning.errors import DataError, unknown_name
 
 
-def read_photo_table(root: Path, path_column: str) -> tuple[Path, pd.DataFrame] | None:
+def read_photo_table(root: Path, path_column: str, photographs: Sequence[str]) -> tuple[Path, pd.DataFrame] | None:
     """Return the table in a folder, if there is one that ``FERDataModule`` would read, and its path.
 
+    Args:
+        root: The folder.
+        path_column: The column of the photographs' paths, relative to the folder or absolute; they become relative.
+        photographs: All in the folder, relative to it with forward slashes.
+
     Raises:
-        DataError: There are several, or it cannot be read or has no such column.
+        DataError: There are several, or it cannot be read, has no such column or names none of the photographs.
     """
     files = find_tables(root)
     if not files:
@@ -30,7 +35,23 @@ def read_photo_table(root: Path, path_column: str) -> tuple[Path, pd.DataFrame] 
             f"Expected a column {path_column!r} with the paths of the photographs in {files[0]}. {hint} "
             "Say which one it is (eac faces --path-column NAME)."
         )
-    return files[0], frame
+    named = frame[path_column].map(lambda text: _relative(str(text).strip(), root))
+    if not named.isin(photographs).any():
+        first = f"; the first says {frame[path_column].iloc[0]!r}" if len(frame) else ""
+        raise DataError(
+            f"Expected the column {path_column!r} of {files[0]} to name photographs in {root}, by absolute paths or "
+            f"relative to it, but not one of its {len(frame)} rows does{first}."
+        )
+    return files[0], frame.assign(**{path_column: named})
+
+
+def _relative(text: str, root: Path) -> str:
+    path = Path(os.path.normpath(text))
+    if path.is_absolute():
+        path = path.parent.resolve() / path.name
+        if path.is_relative_to(root.resolve()):
+            path = path.relative_to(root.resolve())
+    return path.as_posix()
 
 
 def write_crop_table(path: Path, frame: pd.DataFrame, path_column: str, crops: Mapping[str, Sequence[str]]) -> str:
@@ -38,15 +59,14 @@ def write_crop_table(path: Path, frame: pd.DataFrame, path_column: str, crops: M
 
     Args:
         path: The file to write; its ending says the kind.
-        frame: The photographs' table.
+        frame: The photographs' table, as :func:`read_photo_table` returns it.
         path_column: The column of their paths.
         crops: The crops of each photograph.
 
     Returns:
         What was written and left out, in a sentence.
     """
-    photographs = frame[path_column].map(lambda text: Path(os.path.normpath(str(text).strip())).as_posix())
-    made = photographs.map(lambda name: list(crops.get(name, ())))
+    made = frame[path_column].map(lambda name: list(crops.get(name, ())))
     rows = frame.assign(**{path_column: made}).explode(path_column).dropna(subset=[path_column])
     with replacing(path) as partial:
         if path.suffix.lower() == ".parquet":

@@ -15,15 +15,13 @@ from eac_lightning.data.decoding import decode_image
 from eac_lightning.data.pictures import list_pictures
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
 from eac_lightning.faces.alignment import Alignment
-from eac_lightning.faces.crop_names import plan_names
+from eac_lightning.faces.crop_names import crop_files, plan_names
 from eac_lightning.faces.crop_tables import read_photo_table, write_crop_table
-from eac_lightning.faces.detection import SMALLEST, Face, FaceDetector
+from eac_lightning.faces.detection import SMALLEST, Detector, Face, FaceDetector
 from eac_lightning.faces.manifest import Manifest, Row, face_row, reason_row
 from eac_lightning.faces.settings import claim_folder
 
 FACES = ("largest", "all", "one")
-
-Detector = Callable[[Sequence[Image.Image]], Sequence[Sequence[Face]]]
 
 
 @dataclass(frozen=True)
@@ -33,11 +31,11 @@ class Extraction:
     Attributes:
         photographs: How many there are.
         crops: How many crops there are of them.
-        without: Reason → how many photographs gave no crop for it.
+        without: Reason → how many photographs, or faces in one, gave no crop for it.
         new_photographs: How many of them this run looked at; an earlier one did the others.
         new_crops: The crops that it made.
         seconds: The time that it took.
-        notes: What became of a table.
+        notes: What became of a table, and of crops whose photographs are gone.
     """
 
     photographs: int
@@ -69,7 +67,8 @@ def extract_faces(
     largest first. A table of labels (``labels.csv``, see ``data.layouts.table``) is written again with the crops'
     paths. ``out/manifest.csv`` has a row for each face, and one with the reason for each photograph that gave none;
     ``out/faces.json`` has the settings. A run that was interrupted goes on where it stopped, and one that was
-    finished looks only at photographs that are new and at those whose crops were removed.
+    finished looks only at photographs that are new and at those whose crops were removed or are called otherwise now
+    (where ``b.png`` came to ``b.jpg``). Crops go with their photographs: where one is gone, so are they.
 
     Args:
         source: The photographs' folder. Nothing in it is changed.
@@ -86,17 +85,17 @@ def extract_faces(
 
     Raises:
         ConfigurationError: An argument is out of its range, or an earlier run had other settings.
-        DataError: There are no photographs, the table is not one, or ``out`` lies in ``source`` or holds something
-            else.
+        DataError: There are no photographs, the table is not one or names none of them, or ``out`` lies in
+            ``source`` or holds something else.
     """
     start = time.perf_counter()
     source, out, alignment = Path(source), Path(out), alignment or Alignment()
     _check(source, out, faces, min_size, batch_size)
     photographs = list_pictures(source, "photographs")
-    table = read_photo_table(source, path_column)
+    table = read_photo_table(source, path_column, photographs)
     detector = detector or FaceDetector(max(min_size, SMALLEST), min_confidence, device)
     settings = {
-        "source": Path(os.path.relpath(source.resolve(), out.resolve())).as_posix(),
+        "source": _path_between(out.resolve(), source.resolve()),
         "alignment": alignment.to_dict(),
         "faces": faces,
         "min_size": min_size,
@@ -105,6 +104,7 @@ def extract_faces(
     claim_folder(out, settings)
     manifest = Manifest(out)
     names = plan_names(photographs, faces == "all")
+    gone = manifest.keep(names)
     todo = [name for name in photographs if name not in manifest.rows]
     for count, (batch, images) in enumerate(_read_ahead(source, todo, batch_size)):
         if progress:
@@ -113,12 +113,12 @@ def extract_faces(
         manifest.add(
             [_cut_out(name, some, alignment, out, names[name]) for name, some in zip(batch, chosen, strict=True)]
         )
-    if todo:
+    if todo or gone:
         manifest.finish()
-    notes: tuple[str, ...] = ()
+    notes = [f"{gone} photographs are gone since an earlier run, and so are their crops."] if gone else []
     if table:
-        notes = (write_crop_table(out / table[0].name, table[1], path_column, manifest.crops()),)
-    return _summary(manifest, todo, time.perf_counter() - start, notes)
+        notes.append(write_crop_table(out / table[0].name, table[1], path_column, manifest.crops()))
+    return _summary(manifest, todo, time.perf_counter() - start, tuple(notes))
 
 
 def _check(source: Path, out: Path, faces: str, min_size: int, batch_size: int) -> None:
@@ -130,6 +130,13 @@ def _check(source: Path, out: Path, faces: str, min_size: int, batch_size: int) 
         )
     if out.resolve().is_relative_to(source.resolve()):
         raise DataError(f"Crops in {out} would lie among the photographs in {source}. Name a folder outside of it.")
+
+
+def _path_between(start: Path, end: Path) -> str:
+    try:
+        return Path(os.path.relpath(end, start)).as_posix()
+    except ValueError:  # between the drives of Windows there is none
+        return end.as_posix()
 
 
 def _summary(manifest: Manifest, todo: Sequence[str], seconds: float, notes: tuple[str, ...]) -> Extraction:
@@ -202,10 +209,15 @@ def _cut_out(
     """Write the crops of a photograph and return its rows of the manifest."""
     if isinstance(chosen, str):
         return [reason_row(name, chosen)]
+    cut: list[tuple[Face, Image.Image]] = []
     rows = []
-    for number, (image, face) in enumerate(chosen):
-        crop = f"{base}_{number}.png" if len(chosen) > 1 else f"{base}.png"
+    for image, face in chosen:
+        try:
+            cut.append((face, alignment(image, face)))
+        except DataError as error:
+            rows.append(face_row(name, "", face, f"cannot be cut out: {error}"))
+    for crop, (face, picture) in zip(crop_files(base, len(cut)), cut, strict=True):
         with replacing(out / crop) as partial:
-            alignment(image, face).save(partial, format="PNG")
+            picture.save(partial, format="PNG")
         rows.append(face_row(name, crop, face))
     return rows

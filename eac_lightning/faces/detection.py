@@ -1,8 +1,9 @@
 """Where the faces in a photograph are: MTCNN, whose weights come with facenet-pytorch."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,22 @@ class Face:
         return max(x1 - x0, y1 - y0)
 
 
+Detector = Callable[[Sequence[Image.Image]], Sequence[Sequence[Face]]]
+"""Returns the faces of each image, the largest first."""
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that is not there.
+
+    Raises:
+        ConfigurationError: It is not, or ``device`` is the name of none.
+    """
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # an AssertionError where torch was built without CUDA
+        raise ConfigurationError(f"Expected a device that is there, but got {device!r}: {error}") from error
+
+
 class FaceDetector:
     """Finds faces with MTCNN (Zhang et al., IEEE Signal Processing Letters 2016). Nothing in it is random.
 
@@ -55,7 +72,8 @@ class FaceDetector:
         min_size: Side in pixels of the smallest face that is looked for, 12 or more; one that is found may turn out a
             little smaller. Half of it takes about twice as long.
         min_confidence: Less certain faces are left out, 0 to 1.
-        device: Where the networks run, such as ``"cuda"``.
+        device: Where the networks run, such as ``"cuda"``. For ``"mps"`` that is the CPU: facenet-pytorch resizes by
+            pooling, which there works only between sizes that divide.
         max_side: A picture whose longer side is larger is searched in a copy of this size, and faces that are smaller
             than 20 pixels in the copy are not found. At 6,000 pixels it is 14 times as fast.
         batched: Whether pictures of one size go through the networks together; if left out, where ``device`` is
@@ -82,13 +100,15 @@ class FaceDetector:
         self.min_size = min_size
         self.min_confidence = min_confidence
         self.max_side = max_side
-        self.batched = device != "cpu" if batched is None else batched
-        thresholds = [0.6, 0.7, min(0.7, min_confidence)]
-        try:
-            with torch.random.fork_rng(devices=[]):  # it draws weights before it loads them
-                self._mtcnn = MTCNN(keep_all=True, thresholds=thresholds, device=device).eval()
-        except (RuntimeError, AssertionError) as error:  # torch's, for a device that it was not built for
-            raise ConfigurationError(f"Expected a device that is there, but got {device!r}: {error}") from error
+        self.device = "cpu" if str(device).startswith("mps") else device
+        self.batched = self.device != "cpu" if batched is None else batched
+        check_device(self.device)
+
+    @cached_property
+    def _mtcnn(self) -> Any:
+        thresholds = [0.6, 0.7, min(0.7, self.min_confidence)]
+        with torch.random.fork_rng(devices=[]):  # it draws weights before it loads them
+            return MTCNN(keep_all=True, thresholds=thresholds, device=self.device).eval()
 
     def __call__(self, images: Sequence[Image.Image]) -> list[list[Face]]:
         """Return the faces of each image, the largest first.

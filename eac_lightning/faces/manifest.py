@@ -1,13 +1,16 @@
 """``manifest.csv``: what became of every photograph, and how far an interrupted run had come."""
 
 import csv
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from io import StringIO
 from itertools import groupby
 from pathlib import Path
 
 from eac_lightning._files import replacing
 from eac_lightning.errors import DataError
+from eac_lightning.faces.crop_names import crop_files
 from eac_lightning.faces.detection import Face
 
 MANIFEST = "manifest.csv"
@@ -21,16 +24,16 @@ COLUMNS = (
 Row = dict[str, str]
 
 
-def face_row(source: str, crop: str, face: Face) -> Row:
-    """Return the row of a face that was cut out; coordinates to a hundredth of a pixel."""
+def face_row(source: str, crop: str, face: Face, reason: str = "") -> Row:
+    """Return the row of a face, with the reason if there is no crop of it; coordinates to a hundredth of a pixel."""
     values = [*(f"{value:.2f}" for value in face.box), f"{face.confidence:.4f}"]
     values += [f"{value:.2f}" for value in face.landmarks.ravel().tolist()]
-    return dict(zip(COLUMNS, (source, crop, *values, ""), strict=True))
+    return dict(zip(COLUMNS, (source, crop, *values, _one_line(reason)), strict=True))
 
 
 def reason_row(source: str, reason: str) -> Row:
     """Return the row of a photograph that gave no crop, the reason on one line."""
-    return dict.fromkeys(COLUMNS, "") | {"source": source, "reason": " ".join(reason.split())}
+    return dict.fromkeys(COLUMNS, "") | {"source": source, "reason": _one_line(reason)}
 
 
 class Manifest:
@@ -51,11 +54,41 @@ class Manifest:
         self._part = out / f"{MANIFEST}.part"
         interrupted = self._part.is_file()
         self.rows = _parse(self._part if interrupted else self.path)
-        if interrupted and self.rows:
-            self.rows.popitem()
-        # A crop that was removed is made again.
-        self.rows = {source: rows for source, rows in self.rows.items() if _all_there(out, rows)}
+        self._unfinished = next(reversed(self.rows), None) if interrupted else None
         self._begun = False
+
+    def keep(self, names: Mapping[str, str]) -> int:
+        """Keep the rows of photographs that need not be done again, and remove the crops of all others.
+
+        Done again are those of which a crop was removed, or is called otherwise now that there are other photographs.
+
+        Args:
+            names: What the crops of each photograph that is there are called, see ``plan_names``.
+
+        Returns:
+            How many photographs are gone.
+        """
+        before, crops = self.rows, self.crops()
+        self.rows = {
+            source: rows
+            for source, rows in before.items()
+            if source in names and source != self._unfinished and self._all_there(crops[source], names[source])
+        }
+        kept = {crop for some in self.crops().values() for crop in some}
+        for crop in {crop for some in crops.values() for crop in some} - kept:
+            self._remove(crop)
+        return len(before.keys() - names.keys())
+
+    def _all_there(self, crops: Sequence[str], base: str) -> bool:
+        return crops == crop_files(base, len(crops)) and all((self.path.parent / crop).is_file() for crop in crops)
+
+    def _remove(self, crop: str) -> None:
+        """Remove a crop, and its folder with the last one: a class of which there is no picture cannot be learned."""
+        path = self.path.parent / crop
+        if path.resolve().is_relative_to(self.path.parent.resolve()):  # a manifest may come from anywhere
+            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                os.removedirs(path.parent)
 
     def crops(self) -> dict[str, list[str]]:
         """Return the crops of each photograph, relative to ``out``."""
@@ -83,6 +116,10 @@ class Manifest:
             partial.write_text(header + _text(rows), encoding="utf-8", errors="surrogateescape", newline="")
 
 
+def _one_line(reason: str) -> str:
+    return " ".join(reason.split())
+
+
 def _text(rows: Iterable[Row]) -> str:
     buffer = StringIO(newline="")
     csv.DictWriter(buffer, COLUMNS, lineterminator="\n").writerows(rows)
@@ -100,7 +137,3 @@ def _parse(path: Path) -> dict[str, list[Row]]:
             f"Expected the columns {', '.join(COLUMNS)} in {path}, but found {lines.fieldnames}. Remove it."
         )
     return {source: list(rows) for source, rows in groupby(lines, key=lambda row: row["source"])}
-
-
-def _all_there(out: Path, rows: Sequence[Row]) -> bool:
-    return all((out / row["crop"]).is_file() for row in rows if row["crop"])

@@ -8,7 +8,6 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from eac_lightning.batch import check_image_range
 from eac_lightning.data.decoding import decode_image, to_grey_or_rgb
 from eac_lightning.errors import ConfigurationError, DataError
 
@@ -46,10 +45,15 @@ def load_photo(picture: Picture) -> Image.Image:
 
 def _channels_last(picture: Tensor) -> NDArray[np.uint8]:
     """Return (H, W, 3) uint8 where the tensor is what it should be, and else something that is refused."""
-    if picture.is_floating_point():
-        check_image_range(picture)
-        picture = (picture * 255).round().clamp(0, 255).to(torch.uint8)
-    if picture.ndim != 3 or picture.shape[0] not in (1, 3):
+    if picture.ndim != 3 or picture.shape[0] not in (1, 3) or not picture.numel():
         return np.empty(0, np.uint8)
+    if picture.is_floating_point():
+        low, high = (float(bound) for bound in picture.aminmax())
+        if not (low >= -0.01 and high <= 1.01):  # NaN neither
+            raise ConfigurationError(
+                f"Expected a picture of floats in [0, 1], but got {low:.2f} to {high:.2f}. Give uint8 if it is 0 to "
+                "255, and no picture that is normalised."
+            )
+        picture = (picture * 255).round().clamp(0, 255).to(torch.uint8)
     pixels: NDArray[np.uint8] = picture.expand(3, -1, -1).permute(1, 2, 0).contiguous().cpu().numpy()
     return pixels

@@ -62,7 +62,7 @@ class PhotoPrediction:
     Attributes:
         source: The path as it was given; empty for a picture that came as pixels.
         faces: The largest first; empty where there is none.
-        error: Why the picture could not be read; empty where it could.
+        error: Why the picture could not be read, or a face in it not be cut out; else empty.
     """
 
     source: str
@@ -71,7 +71,7 @@ class PhotoPrediction:
 
     @property
     def reason(self) -> str:
-        """Why there is no face; empty where there is one."""
+        """Why there is no face, or one is missing; else empty."""
         if self.error:
             return f"unreadable: {self.error}"
         return "" if self.faces else "no face"

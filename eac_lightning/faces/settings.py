@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from eac_lightning._files import replacing
+from eac_lightning.data.splits import canonical_split
 from eac_lightning.errors import ConfigurationError, DataError
 
 SETTINGS_FILE = "faces.json"
@@ -31,8 +32,8 @@ def claim_folder(out: Path, settings: dict[str, Any]) -> None:
                 "name another folder."
             )
         return
-    # A run may have been killed while it wrote just this file.
-    foreign = not out.is_dir() or any(entry.name != f".{SETTINGS_FILE}.partial" for entry in out.iterdir())
+    # Hidden is also what a run leaves that was killed while it wrote just this file.
+    foreign = not out.is_dir() or any(not entry.name.startswith(".") for entry in out.iterdir())
     if out.exists() and foreign:
         raise DataError(
             f"Crops are written into a new or empty folder, or one that has a {SETTINGS_FILE}, but {out} exists and "
@@ -45,26 +46,38 @@ def claim_folder(out: Path, settings: dict[str, Any]) -> None:
 def read_alignment(root: Path) -> dict[str, Any] | None:
     """Return how the pictures of a data set were cut out, as ``Alignment.to_dict`` says it; None if unknown.
 
+    A ``faces.json`` that is damaged or not from ``eac faces`` leaves it unknown, with a warning: training needs it not.
+
     Args:
         root: The data set's folder or table. The folder may be what ``eac faces`` wrote, or a folder in it, or hold
             what it wrote for each split.
-
-    Raises:
-        DataError: A ``faces.json`` cannot be read.
     """
     folder = root.expanduser().resolve()
     folder = folder.parent if folder.is_file() else folder
     near = [path for path in (folder / SETTINGS_FILE, folder.parent / SETTINGS_FILE) if path.is_file()]
-    found = [_read(path).get("alignment") for path in near[:1] or sorted(folder.glob(f"*/{SETTINGS_FILE}"))]
+    try:
+        found = [_read(path)["alignment"] for path in near[:1] or _of_splits(folder)]
+    except DataError as error:
+        logger.warning("%s How these faces were cut out is therefore unknown.", error)
+        return None
     if any(alignment != found[0] for alignment in found):
         logger.warning("The folders in %s hold faces that were cut out in different ways.", folder)
         return None
     return found[0] if found else None
 
 
+def _of_splits(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    files = (entry / SETTINGS_FILE for entry in folder.iterdir() if canonical_split(entry.name))
+    return [file for file in files if file.is_file()]
+
+
 def _read(path: Path) -> dict[str, Any]:
     try:
-        settings: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError) as error:
+        settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict) or not isinstance(settings.get("alignment"), dict):
+            raise TypeError("there is no alignment in it")  # noqa: TRY301 one message for all
+    except (OSError, ValueError, TypeError, RecursionError) as error:
         raise DataError(f"Expected the settings of face crops in {path}, but it cannot be read: {error}.") from error
     return settings

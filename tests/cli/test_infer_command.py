@@ -3,7 +3,7 @@
 import csv
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,10 @@ import pytest
 from PIL import Image
 
 from eac_lightning import inference
-from eac_lightning.cli import infer, main
+from eac_lightning.cli import build_parser, infer, main
 from eac_lightning.cli.prediction_files import prediction_files
 from eac_lightning.faces.alignment import TEMPLATE, Alignment
-from eac_lightning.faces.detection import Face
+from eac_lightning.faces.detection import Face, FaceDetector
 from eac_lightning.inference import PhotoPrediction
 from tests.cli.test_training import fit_small
 from tests.conftest import CLASSES
@@ -23,12 +23,18 @@ from tests.test_inference import save_checkpoint
 
 
 class Detector:
-    def __init__(self, device: str = "cpu") -> None:
-        self.device = device
+    def __init__(self, min_size: int, min_confidence: float, device: str) -> None:
+        self.min_size, self.min_confidence, self.device = min_size, min_confidence, device
 
     def __call__(self, images: Sequence[Image.Image]) -> list[list[Face]]:
+        return [[face for face in faces if self._wanted(face)] for faces in self._all(images)]
+
+    def _wanted(self, face: Face) -> bool:
+        return face.size >= self.min_size and face.confidence >= self.min_confidence
+
+    def _all(self, images: Sequence[Image.Image]) -> list[list[Face]]:
         face = Face((20, 20, 60, 60), 0.98, (TEMPLATE / 112 * 40 + 20).astype(np.float32))
-        small = Face((4, 4, 20, 20), 0.95, (TEMPLATE / 112 * 16 + 4).astype(np.float32))
+        small = Face((4, 4, 26, 26), 0.95, (TEMPLATE / 112 * 22 + 4).astype(np.float32))
         return [[face, small] if image.width > 200 else [face] if image.width > 60 else [] for image in images]
 
 
@@ -36,7 +42,7 @@ class Detector:
 def _here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setattr(inference, "FaceDetector", Detector)
+    monkeypatch.setattr(infer, "FaceDetector", Detector)
     monkeypatch.setenv("COLUMNS", "120")
     Path("run").mkdir()
     save_checkpoint(Path("run"), Alignment(size=40))
@@ -117,6 +123,21 @@ def test_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert "faces: 1, unsure: 1" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("options", "count"),
+    [
+        ([], 2),
+        (["--min-size", "30"], 1),
+        (["--min-face-confidence", "0.97"], 1),
+        (["--min-face-confidence", "0.99"], 0),
+    ],
+)
+def test_which_faces_count_is_a_choice(options: list[str], count: int) -> None:
+    save_photo("a.png", 240)
+    assert main(["infer", "run", "a.png", *options]) == 0
+    assert len(read()[0][0]["faces"]) == count
+
+
 def test_crops_are_not_searched(capsys: pytest.CaptureFixture[str]) -> None:
     save_photo("crop.png", 30)
     assert main(["infer", "run", "crop.png", "--crops"]) == 0
@@ -150,7 +171,7 @@ def test_errors_are_said(capsys: pytest.CaptureFixture[str]) -> None:
     Path("notes.txt").write_text("no picture")
     for arguments, message in (
         (["run", "nowhere"], "a folder of pictures at nowhere, but there is nothing"),
-        (["run", "run"], "Found no picture in run"),
+        (["run", "run"], "in run or below it, but there is none"),
         (["a.png", photo], "Error: a.png is "),
         (["nowhere.ckpt", photo], "nowhere.ckpt, but there is no such file"),
         (["run", "notes.txt"], "1 of 1 pictures could not be read: notes.txt: not a picture in a known format"),
@@ -166,6 +187,64 @@ def test_pictures_of_an_earlier_run_are_left_out() -> None:
     for _ in range(2):
         assert main(["infer", "run", "."]) == 0
         assert [entry["source"] for entry in read()[0]] == ["a.png"]
+
+
+def test_annotated_pictures_of_an_earlier_run_go_with_its_list() -> None:
+    save_photo("photos/a.png")
+    save_photo("photos/b.png")
+    assert main(["infer", "run", "photos"]) == 0
+    mine = save_photo("predictions/pictures/mine.jpg")
+    outside = save_photo("predictions/precious.jpg")
+    entries = read()[0]
+    named = ["", "precious.jpg", "../predictions/precious.jpg", "pictures/../precious.jpg", "pictures/gone.jpg"]
+    entries += [{"picture": name} for name in named]
+    Path("predictions/predictions.json").write_text(json.dumps(entries))
+    Path("photos/b.png").unlink()
+    assert main(["infer", "run", "photos"]) == 0
+    assert sorted(path.name for path in Path("predictions/pictures").iterdir()) == ["a.jpg", "mine.jpg"]
+    assert mine.is_file()
+    assert outside.is_file()
+
+
+@pytest.mark.parametrize("before", ["{", "3", "{}", '["a"]', "[{}]", '[{"picture": 3}]'])
+def test_a_list_of_an_earlier_run_that_is_damaged_is_written_over(before: str) -> None:
+    save_photo("a.png")
+    Path("predictions").mkdir()
+    Path("predictions/predictions.json").write_text(before)
+    assert main(["infer", "run", "a.png"]) == 0
+    assert len(read()[0]) == 1
+
+
+def test_a_photograph_that_goes_meanwhile_is_not_drawn(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_photo("photos/a.png")
+    photo = save_photo("photos/b.png")
+    stream = inference.Predictor.stream
+
+    def removing(predictor: inference.Predictor, paths: Sequence[Path]) -> Iterator[PhotoPrediction]:
+        for prediction in stream(predictor, paths):
+            photo.unlink(missing_ok=True)
+            yield prediction
+
+    monkeypatch.setattr(inference.Predictor, "stream", removing)
+    assert main(["infer", "run", "photos"]) == 0
+    assert [entry["picture"] for entry in read()[0]] == ["pictures/a.jpg", ""]
+    assert "photos/b.png cannot be drawn: no such file" in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_face_that_cannot_be_cut_out_is_said(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = Face((0, 0, 9, 9), 0.99, np.full((5, 2), 4, np.float32))
+    found = Detector._all
+    monkeypatch.setattr(Detector, "_all", lambda self, images: [[*faces, bad] for faces in found(self, images)])
+    save_photo("a.png")
+    assert main(["infer", "run", "a.png", "--min-size", "0"]) == 0
+    [entry] = read()[0]
+    assert len(entry["faces"]) == 1
+    said = " ".join(capsys.readouterr().out.split())
+    assert "a.png: a face cannot be cut out: Expected landmarks" in said
 
 
 def test_no_photograph_is_ever_written_over(capsys: pytest.CaptureFixture[str]) -> None:
@@ -225,3 +304,9 @@ def test_what_was_predicted_is_kept_when_a_run_is_stopped(tmp_path: Path) -> Non
     with prediction_files(tmp_path / "none", CLASSES):
         pass
     assert read(str(tmp_path / "none")) == ([], [])
+
+
+def test_the_detector_is_as_it_is_in_python() -> None:
+    defaults = build_parser().parse_args(["infer", "run", "a.png"])
+    detector = FaceDetector()
+    assert (defaults.min_size, defaults.min_face_confidence) == (detector.min_size, detector.min_confidence)

@@ -19,15 +19,27 @@ def test_pictures_are_found_wherever_they_are(folder: Path) -> None:
     assert list_pictures(folder) == ["1.jpg", "a/b/2.PNG"]
 
 
+def test_links_to_folders_are_not_followed(folder: Path) -> None:
+    (folder / "a" / "up").symlink_to(folder, target_is_directory=True)
+    (folder / "a" / "linked.jpg").symlink_to(folder / "1.jpg")
+    (folder / "a" / "broken.jpg").symlink_to(folder / "none.jpg")
+    assert list_pictures(folder) == ["1.jpg", "a/b/2.PNG", "a/linked.jpg"]
+
+
 def test_files_are_taken_as_named_and_folders_searched(folder: Path) -> None:
     named = [folder / "a" / "notes.txt", folder / "a"]
     assert find_pictures(named) == [folder / "a" / "notes.txt", folder / "a" / "b" / "2.PNG"]
 
 
 def test_what_is_not_there_is_named(folder: Path) -> None:
-    with pytest.raises(DataError, match="Expected a folder of unlabelled faces at .*1.jpg"):
+    with pytest.raises(DataError, match="Expected a folder of unlabelled faces at .*1.jpg, but that is a file"):
         list_pictures(folder / "1.jpg", "unlabelled faces")
-    with pytest.raises(DataError, match="Expected pictures .*there is none"):
+    with pytest.raises(DataError, match="Expected a folder of pictures at .*nowhere, but there is none"):
+        list_pictures(folder / "nowhere")
+    with pytest.raises(DataError, match="Expected pictures .*there is none. Name the folder"):
+        find_pictures([folder / "c.jpg"])
+    (folder / "c.jpg" / "1.HEIC").touch()
+    with pytest.raises(DataError, match="Expected pictures .*there is none. HEIC is not read: save those as JPEG"):
         find_pictures([folder / "c.jpg"])
     with pytest.raises(DataError, match="at .*nowhere, but there is nothing"):
         find_pictures([folder / "nowhere"])

@@ -206,6 +206,100 @@ def test_other_settings_or_photographs_are_refused(album: Path, tmp_path: Path) 
     assert files(out) == before
 
 
+def test_photographs_and_crops_may_lie_on_two_drives(
+    album: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(path: object, start: object) -> str:
+        raise ValueError(f"path is on another drive than start: {path}, {start}")
+
+    monkeypatch.setattr(os.path, "relpath", none)
+    for _ in range(2):
+        extract_faces(album, tmp_path / "out", detector=Counting())
+    assert json.loads((tmp_path / "out" / "faces.json").read_text())["source"] == album.resolve().as_posix()
+
+
+def test_hidden_files_do_not_fill_a_folder(album: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".DS_Store").touch()
+    assert extract_faces(album, tmp_path / "out", detector=Counting()).crops == 11
+
+
+def test_crops_go_with_their_photographs(album: Path, tmp_path: Path) -> None:
+    """Whatever became of the photographs, the folder is in the end as if it had been made of these alone."""
+    out = tmp_path / "out"
+    extract_faces(album, out, faces="all", detector=Counting())
+    train = album / "train"
+    draw(train / "happy" / "new.bmp", 1, seed=8)
+    draw(train / "happy" / "0.webp", 1, seed=9)  # 0.png of the crops would be of both
+    (train / "happy" / "1.png").rename(train / "happy" / "1.bmp")
+    (train / "sad" / "many.bmp").unlink()
+    (train / "sad" / "none.webp").unlink()
+    (album / "test" / "sad").rename(album / "test" / "angry")
+    again = Counting()
+    done = extract_faces(album, out, faces="all", detector=again)
+    assert len(again.seen) == done.new_photographs == 2 + 2 + 2  # two new, 0.png under its new name, three renamed
+    assert done.notes == ("5 photographs are gone since an earlier run, and so are their crops.",)
+    extract_faces(album, tmp_path / "whole", faces="all", detector=Counting())
+    assert files(out) == files(tmp_path / "whole")
+    assert not (out / "test" / "sad").exists()  # an empty folder of a class is none that could be learned
+    assert extract_faces(album, out, faces="all", detector=Counting(0)).notes == ()
+
+
+def test_a_photograph_may_be_renamed_to_the_name_of_its_crop(tmp_path: Path) -> None:
+    for before, after in (("a.bmp", "a.png"), ("a.png", "a.webp")):
+        (tmp_path / "in" / before).unlink(missing_ok=True)
+        draw(tmp_path / "in" / after, 1)
+        done = extract_faces(tmp_path / "in", tmp_path / "out", detector=Counting())
+        assert [(row["source"], row["crop"]) for row in read_manifest(tmp_path / "out")] == [(after, "a.png")]
+        assert (done.photographs, done.crops) == (1, 1)
+
+
+def test_a_manifest_removes_nothing_outside_its_folder(album: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    extract_faces(album, out, detector=Counting())
+    precious = [tmp_path / "precious.png", out.parent / "other" / "precious.png"]
+    for path in precious:
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    with (out / "manifest.csv").open("a") as file:
+        file.writelines(f"{i}.jpg,{name}{',' * 16}\n" for i, name in enumerate(("../precious.png", precious[1])))
+    assert "2 photographs are gone" in extract_faces(album, out, detector=Counting()).notes[0]
+    assert all(path.is_file() for path in precious)
+
+
+def test_a_gone_photograph_that_was_the_last_of_a_killed_run_is_forgotten(tmp_path: Path) -> None:
+    for i in range(2):
+        draw(tmp_path / "in" / f"{i}.png", 1)
+    out = tmp_path / "out"
+    extract_faces(tmp_path / "in", out, detector=Counting())
+    (out / "manifest.csv").rename(out / "manifest.csv.part")
+    (tmp_path / "in" / "1.png").unlink()
+    extract_faces(tmp_path / "in", out, detector=Counting(0))
+    assert sorted(files(out)) == ["0.png", "faces.json", "manifest.csv"]
+
+
+def test_a_face_that_cannot_be_cut_out_has_a_reason(tmp_path: Path) -> None:
+    def one_bad(images: Sequence[Image.Image]) -> list[Faces]:
+        bad = Face((0, 0, 60, 60), 0.97, np.full((5, 2), 7, np.float32))
+        broken = Face((0, 0, 50, 50), 0.96, np.full((5, 2), np.nan, np.float32))
+        return [[made_up_face(0, 0, 70), bad, broken] if image.width == 100 else [bad] for image in images]
+
+    draw(tmp_path / "in" / "a.png", 1)
+    Image.new("RGB", (90, 90)).save(tmp_path / "in" / "b.png")
+    done = extract_faces(tmp_path / "in", tmp_path / "out", faces="all", detector=one_bad)
+    assert (done.crops, done.without) == (1, {"cannot be cut out": 3})
+    rows = read_manifest(tmp_path / "out")
+    assert [(row["source"], row["crop"]) for row in rows] == [
+        ("a.png", ""),
+        ("a.png", ""),
+        ("a.png", "a.png"),
+        ("b.png", ""),
+    ]
+    assert rows[0]["reason"].startswith("cannot be cut out: Expected landmarks that lie apart, but found [[7.0, 7.0]")
+    assert (rows[0]["confidence"], rows[0]["nose_x"]) == ("0.9700", "7.00")
+    assert extract_faces(tmp_path / "in", tmp_path / "out", faces="all", detector=Counting(0)).new_photographs == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "message"),
     [
@@ -297,6 +391,34 @@ def test_a_table_is_written_again_for_the_crops(name: str, tmp_path: Path) -> No
     assert data.alignment == Alignment().to_dict()
 
 
+def test_a_table_may_have_absolute_paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    draw(tmp_path / "in" / "p" / "a.png", 1)
+    (tmp_path / "link").symlink_to(tmp_path / "in", target_is_directory=True)
+    paths = [tmp_path / "in" / "p" / "a.png", tmp_path / "link" / "p" / "a.png", tmp_path / "a.png", "p/./a.png"]
+    pd.DataFrame({"path": paths, "label": list("abcd")}).to_csv(tmp_path / "in" / "labels.csv", index=False)
+    monkeypatch.chdir(tmp_path)
+    done = extract_faces("in", "out", detector=Counting())
+    assert done.notes == ("labels.csv: 3 rows; 1 of 4 photographs have no crop and are left out.",)
+    assert Path("out/labels.csv").read_text() == "path,label\np/a.png,a\np/a.png,b\np/a.png,d\n"
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("b.png,x\np/a.png,y\n", "name photographs in .*in, by .* not one of its 2 rows does; the first says 'b.png'"),
+        ("", "not one of its 0 rows does.$"),
+    ],
+)
+def test_a_table_of_other_photographs_is_refused(rows: str, message: str, tmp_path: Path) -> None:
+    draw(tmp_path / "in" / "a.png", 1)
+    (tmp_path / "in" / "labels.csv").write_text(f"path,label\n{rows}")
+    with pytest.raises(
+        DataError, match=f"Expected the column 'path' of .*labels.csv to {message}" if rows else message
+    ):
+        extract_faces(tmp_path / "in", tmp_path / "out", detector=Counting())
+    assert not (tmp_path / "out").exists()
+
+
 def test_tables_that_cannot_be_are_refused_before_the_work(tmp_path: Path) -> None:
     draw(tmp_path / "in" / "a.png", 1)
     table = tmp_path / "in" / "labels.csv"
@@ -333,6 +455,32 @@ def test_alignment_is_found_from_every_root_that_a_data_set_may_have(
     assert "cut out in different ways" in caplog.text
     (tmp_path / "plain").mkdir()
     assert FERDataModule(tmp_path / "plain").alignment is None
+
+
+@pytest.mark.parametrize("place", ["", "train", ".."])
+@pytest.mark.parametrize(
+    "content", ["[]", '[["alignment", {}]]', "{", "3", "{}", '{"alignment": "box"}', "[" * 100_000]
+)
+def test_foreign_settings_leave_the_alignment_unknown(
+    content: str, place: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    root = tmp_path / "data"
+    (root / "train").mkdir(parents=True)
+    (root / place / "faces.json").write_text(content)
+    assert read_alignment(root) is None
+    [warning] = caplog.messages
+    assert "it cannot be read: " in warning
+    assert warning.endswith("How these faces were cut out is therefore unknown.")
+
+
+def test_only_the_folders_of_splits_are_searched_for_settings(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("others", "validation"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "others" / "faces.json").write_text("{")
+    (tmp_path / "validation" / "faces.json").write_text('{"alignment": {"size": 3}}')
+    assert read_alignment(tmp_path) == {"size": 3}
+    assert read_alignment(tmp_path / "nowhere") is None
+    assert not caplog.messages
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such names")

@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from eac_lightning.errors import ConfigurationError, DataError
+from eac_lightning.faces import detection
 from eac_lightning.faces.detection import Face, FaceDetector
 from tests.faces.photographs import REAL, photograph
 
@@ -81,6 +82,21 @@ def test_uncertain_faces_are_left_out() -> None:
     between = (scores[-2] + scores[-1]) / 2
     assert scores[-2] < between < scores[-1]
     assert [face.confidence for face in FaceDetector(min_confidence=between)([picture])[0]] == [scores[-1]]
+
+
+def test_apples_processor_leaves_the_detector_on_the_cpu() -> None:
+    picture, _ = photograph()
+    detector = FaceDetector(device="mps")
+    assert not detector.batched
+    assert [as_numbers(faces) for faces in detector([picture])] == [as_numbers(FaceDetector()([picture])[0])]
+
+
+def test_the_networks_are_made_when_they_are_needed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(detection, "MTCNN", None)
+    detector = FaceDetector()
+    assert detector([Image.new("RGB", (9, 9))]) == [[]]
+    with pytest.raises(TypeError):
+        detector([photograph()[0]])
 
 
 def test_the_random_state_is_left_alone() -> None:

@@ -59,7 +59,9 @@ def test_what_cannot_be_read_says_why(tmp_path: Path) -> None:
         (torch.zeros(2, 3, 8, 8), r"as a tensor \(3, H, W\), but got \(2, 3, 8, 8\)"),
         (torch.zeros(8, 8, 3), r"but got \(8, 8, 3\)"),
         (torch.zeros(3, 8, 8, dtype=torch.int64), "of torch.int64"),
-        (torch.full((3, 8, 8), 200.0), r"Expected images in \[0, 1\]"),
+        (torch.zeros(3, 0, 4), r"as a tensor \(3, H, W\), but got \(3, 0, 4\) of torch.float32"),
+        (torch.full((3, 8, 8), 200.0), r"floats in \[0, 1\], but got 200.00 to 200.00. Give uint8 if it is 0 to 255"),
+        (torch.full((3, 8, 8), torch.nan), r"floats in \[0, 1\], but got nan to nan"),
     ],
 )  # fmt: skip
 def test_what_is_no_picture_is_refused(picture: Picture, message: str) -> None:
