@@ -165,14 +165,12 @@ class FaceNet2ExpNetModule(ClassificationModule):
     def configure_models(self) -> None:
         """Build the student with as many channels as the layer it imitates, and the classifier on it."""
         settings = self.hparams
-        if settings["backbone"] == "expnet" and settings["backbone_options"] is None and settings["stage1_epochs"]:
-            settings["backbone_options"] = {
-                "width": settings["student_width"],
-                "depth": settings["student_depth"],
-                "num_features": self.teacher.num_features,
-                "stride": settings["student_stride"],
-                "signed": settings["student_signed"],
-            }
+        taught = settings["stage1_epochs"] > 0
+        # A student that was taught before says itself, in its file of weights, how it is built.
+        unsaid = settings["backbone_options"] is None and (taught or settings["weights"] is None)
+        if settings["backbone"] == "expnet" and unsaid:
+            options = {name: settings[f"student_{name}"] for name in ("width", "depth", "stride", "signed")}
+            settings["backbone_options"] = options | ({"num_features": self.teacher.num_features} if taught else {})
         super().configure_models()
 
     def configure_losses(self) -> None:

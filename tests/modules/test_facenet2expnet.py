@@ -272,6 +272,11 @@ def test_outside_a_fit_the_stage_is_that_of_the_weights(faces: Path, tmp_path: P
         method.stage = 3
 
 
+def test_without_stage_1_the_student_is_what_was_asked_for_and_needs_no_teacher() -> None:
+    method = module(stage1_epochs=0, teacher="no such network")
+    assert method.model.backbone.options == {"width": 4, "depth": 3, "num_features": 512, "stride": 4, "signed": False}
+
+
 def test_a_loop_without_a_trainer_goes_from_stage_to_stage() -> None:
     method = module()
     assert method.compute_loss(batch()).logits is None
