@@ -7,6 +7,9 @@ from torch import Tensor
 UNKNOWN_LABEL = -1
 """The clean label of a sample whose clean label nobody knows: unknown is not wrong."""
 
+LEFT_OUT = "left out"
+"""The split of a picture that is used for nothing, but keeps its row, so that all others keep their index."""
+
 
 class Batch(TypedDict):
     """A batch of N faces.
@@ -33,8 +36,10 @@ class StepOutput(NamedTuple):
         loss: The scalar to minimise.
         logits: (N, K), the prediction that training metrics are computed from; None where the step uses no labels.
         logs: Scalars to log as ``train/<name>``.
+        memory: (N, …), what a method with a memory of samples keeps of each until it sees it again; None otherwise.
     """
 
     loss: Tensor
     logits: Tensor | None
     logs: dict[str, Tensor]
+    memory: Tensor | None = None

@@ -10,5 +10,5 @@ from eac_lightning.data.inspection import inspect_dataset, render_inspection
 
 def run(arguments: Namespace) -> None:
     """Print layout, classes, splits, broken files and duplicates."""
-    inspection = inspect_dataset(arguments.root, arguments.layout, **layout_options(arguments))
+    inspection = inspect_dataset(arguments.root, arguments.layout, near=arguments.near, **layout_options(arguments))
     Console().print(render_inspection(inspection))

@@ -8,6 +8,7 @@ from eac_lightning.cli.layout_options import layout_options
 from eac_lightning.data.annotations import read_annotations
 from eac_lightning.data.label_changes import change_labels
 from eac_lightning.errors import ConfigurationError
+from eac_lightning.labels.instance_noise import InstanceNoise
 from eac_lightning.labels.noise import LabelNoise, PairNoise, SymmetricNoise
 from eac_lightning.labels.noise_file import write_noise_file
 
@@ -16,7 +17,7 @@ def run(arguments: Namespace) -> None:
     """Write the file and say what was changed and how to use it.
 
     Raises:
-        ConfigurationError: If the file exists, or ``--exact`` is asked of noise that has no such form.
+        ConfigurationError: If the file exists, or an option is given that another kind of noise has.
     """
     if arguments.out.exists():
         raise ConfigurationError(
@@ -34,8 +35,12 @@ def run(arguments: Namespace) -> None:
 
 
 def _noise(arguments: Namespace) -> LabelNoise:
+    if arguments.probabilities is not None and arguments.kind != "instance":
+        raise ConfigurationError("--probabilities goes with --kind instance; other noise does not look at the faces.")
     if arguments.kind == "symmetric":
         return SymmetricNoise(arguments.rate, exact=arguments.exact)
     if arguments.exact:
-        raise ConfigurationError("--exact goes with --kind symmetric; pair noise is drawn label by label.")
+        raise ConfigurationError("--exact goes with --kind symmetric; other noise is drawn label by label.")
+    if arguments.kind == "instance":
+        return InstanceNoise(arguments.rate, arguments.probabilities)
     return PairNoise(arguments.rate)

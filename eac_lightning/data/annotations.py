@@ -12,6 +12,7 @@ from eac_lightning.data.emotions import choose_classes
 from eac_lightning.data.layouts import LAYOUTS, VOTES, Options, Rows, choose_layout
 from eac_lightning.data.splits import assign_splits, check_fractions
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
+from eac_lightning.labels.votes import describe_agreement, soft_labels
 
 ON_BAD_IMAGE = ("error", "skip")
 SHOWN = 20
@@ -25,13 +26,13 @@ class Annotations:
     Attributes:
         table: N rows, whose index 0..N-1 is the stable sample id. Columns: ``path`` (relative to ``root``, or
             ``"fer2013.csv:123"``, file and line, where pixels stand in a table), ``label`` (int64, the given
-            label in [0, K)), ``clean_label`` (int64, -1 where unknown), ``split`` ("train", "val", "test"),
-            ``subject`` and ``group`` ("" where unknown).
+            label in [0, K)), ``clean_label`` (int64, -1 where unknown), ``split`` ("train", "val", "test", or
+            ``LEFT_OUT`` where corrections drop the picture), ``subject`` and ``group`` ("" where unknown).
         class_names: The K classes.
         layout: The layout that was read.
         root: The folder that paths are relative to.
         images: (N, H, W) or (N, H, W, 3) uint8 where the layout holds pixels instead of files.
-        soft_labels: (N, K) float32, each row a distribution, where several people voted.
+        votes: (N, K) int32, how many people named each class, where several were asked; never changed.
         notes: What was chosen, assumed, left out and counted, in sentences for the user.
         left_out: (path, reason) of every picture that ``on_bad_image="skip"`` left out.
     """
@@ -41,9 +42,14 @@ class Annotations:
     layout: str
     root: Path
     images: NDArray[np.uint8] | None = None
-    soft_labels: NDArray[np.float32] | None = None
+    votes: NDArray[np.int32] | None = None
     notes: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def soft_labels(self) -> NDArray[np.float32] | None:
+        """(N, K) distributions of the votes, see ``labels.votes.soft_labels``; None where nobody voted."""
+        return None if self.votes is None else soft_labels(self.votes, self.table["label"].to_numpy())
 
 
 def read_annotations(
@@ -91,8 +97,8 @@ def read_annotations(
         raise DataError(f"No labelled picture is left in {root}. " + " ".join(rows.notes))
     table, split_notes = assign_splits(rows.table, val_fraction, test_fraction, seed)
     _check_classes(table, class_names, root)
-    notes = (f"Layout {name}: {reason}.", *rows.notes, *split_notes)
-    return Annotations(table, class_names, name, rows.root, rows.images, rows.soft_labels, notes, left_out)
+    notes = (f"Layout {name}: {reason}.", *rows.notes, *split_notes, *_label_notes(table, class_names, rows.votes))
+    return Annotations(table, class_names, name, rows.root, rows.images, rows.votes, notes, left_out)
 
 
 def _select_classes(rows: Rows, wanted: Sequence[str] | None) -> tuple[Rows, tuple[str, ...]]:
@@ -115,11 +121,10 @@ def _select_classes(rows: Rows, wanted: Sequence[str] | None) -> tuple[Rows, tup
     outside = int((keep & (clean >= 0) & (new_clean < 0)).sum())
     if outside:
         notes.append(f"{outside} clean labels are of classes that were left out, and count as unknown.")
-    soft = rows.soft_labels
-    if soft is not None:
-        soft = soft @ (index[:, None] == np.arange(len(names))).astype(np.float32)
-        soft = soft / np.maximum(soft.sum(1, keepdims=True), np.finfo(np.float32).tiny)
-    return replace(rows, table=table, soft_labels=soft, notes=tuple(notes)).take(keep), names
+    rows = replace(rows, table=table, notes=tuple(notes))
+    if rows.votes is not None:
+        rows = replace(rows, votes=rows.votes @ (index[:, None] == np.arange(len(names))).astype(np.int32))
+    return rows.take(keep), names
 
 
 def _leave_out_bad(rows: Rows, on_bad_image: str) -> tuple[Rows, tuple[tuple[str, str], ...]]:
@@ -142,6 +147,16 @@ def _leave_out_bad(rows: Rows, on_bad_image: str) -> tuple[Rows, tuple[tuple[str
         notes = (*notes, f"Left out {len(left_out)} pictures that are missing or malformed.")
     kept = rows.take(np.array([not reason for reason in bad], dtype=bool))
     return replace(kept, table=kept.table.drop(columns="bad"), notes=notes), left_out
+
+
+def _label_notes(table: pd.DataFrame, class_names: tuple[str, ...], votes: NDArray[np.int32] | None) -> list[str]:
+    """Say how far raters agree, and how far given and clean labels do, where that is known."""
+    notes = [] if votes is None else [describe_agreement(votes, class_names)]
+    known = table[(table["split"] == "train") & (table["clean_label"] >= 0)]
+    if len(known):
+        wrong = (known["label"] != known["clean_label"]).mean()
+        notes.append(f"The given label differs from the clean one on {wrong:.1%} of {len(known)} training faces.")
+    return [note for note in notes if note]
 
 
 def _check_classes(table: pd.DataFrame, class_names: tuple[str, ...], root: Path) -> None:

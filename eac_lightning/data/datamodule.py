@@ -15,11 +15,14 @@ from eac_lightning._lightning import L, check_same_namespace
 from eac_lightning.batch import to_float_rgb
 from eac_lightning.data.annotations import ON_BAD_IMAGE, Annotations, read_annotations
 from eac_lightning.data.dataset import BatchLoader, FaceDataset, identity
+from eac_lightning.data.duplicates import DUPLICATES, leave_out_duplicates
 from eac_lightning.data.label_changes import change_labels
 from eac_lightning.data.pictures import list_pictures
 from eac_lightning.data.samplers import DistributedBatches
+from eac_lightning.data.splits import assign_folds
 from eac_lightning.data.store import CACHES, ImageStore, report_bad_images
 from eac_lightning.data.subsets import reduce_training
+from eac_lightning.data.targets import TARGETS, check_soft_target, describe_soft_target
 from eac_lightning.data.transforms import augmentation
 from eac_lightning.data.unlabelled import WithUnlabelled, read_unlabelled
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
@@ -29,7 +32,7 @@ from eac_lightning.seeding import default_seed, derive_seed, seeded
 from eac_lightning.types import UNKNOWN_LABEL, Batch
 
 SAMPLERS = ("shuffle", "balanced")
-SUBSETS = ("train", "val", "test", "predict")
+SUBSETS = ("train", "val", "test", "predict", "held_out")
 _STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
 logger = logging.getLogger("eac_lightning")
@@ -38,14 +41,14 @@ logger = logging.getLogger("eac_lightning")
 class FERDataModule(L.LightningDataModule):
     """Faces and labels of any data set that ``read_annotations`` reads.
 
-    Labels are corrected by ``label_overrides`` first; then ``noise`` is drawn for the training split alone,
-    and what it started from becomes the clean label. Validation and testing judge by the clean label wherever
-    it is known. Prediction runs over every picture of every split, in the order of the table, with its given
-    label.
+    ``noise`` is drawn for the training split alone, and what it started from becomes the clean label; then
+    ``label_overrides`` correct what there is. Validation and testing judge by the clean label wherever it is known.
+    Prediction runs over every picture of every split, in the order of the table, with its given label.
 
     Args:
         root: The data set's folder, or its table.
-        layout: ``"folder"``, ``"table"``, ``"fer2013"``, ``"ferplus"``, ``"rafdb"`` …, or ``"auto"``.
+        layout: ``"folder"``, ``"table"``, ``"fer2013"``, ``"ferplus"``, ``"fer2013_natural"`` (labels of FER2013,
+            judged by FER+), ``"rafdb"`` …, or ``"auto"``.
         classes: Subset and order of the classes.
         image_size: Side of the pictures that the network sees.
         batch_size: Faces per batch and process.
@@ -55,18 +58,26 @@ class FERDataModule(L.LightningDataModule):
         test_fraction: Share to test on where the data bring no split at all.
         augment: ``"none"``, ``"flip"`` or ``"standard"``, see ``augmentation``.
         noise: Wrong labels to train on, such as ``SymmetricNoise(0.3)``.
-        label_overrides: A corrections table, see ``apply_overrides``.
+        label_overrides: A corrections table, see ``apply_overrides``, or several, applied one after the other.
         sampler: ``"shuffle"``, or ``"balanced"``: every class equally often.
         cache: Where decoded pictures are kept: ``"ram"``, ``"disk"`` or ``"auto"``.
         on_bad_image: ``"error"`` lists the pictures that cannot be read; ``"skip"`` leaves them out.
         seed: Seed of splits, noise, orders and augmentation; that of ``seed_everything``, else 0, if None.
         columns: For tables: column name by role (path, label, split, clean_label, subject, group).
-        votes: For FER+: ``"majority"``, ``"above_half"`` or ``"soft"``.
+        votes: For FER+: ``"majority"``, ``"plurality"``, ``"above_half"`` or ``"soft"``.
         store_size: Side at which pictures are kept, if not ``image_size``.
         subset: Train on that many faces only, drawn by seed with the classes in proportion. Their labels are
             those that they have without it.
         per_class: Train on that many faces of each class only, drawn by seed; on all of a class that has fewer.
         unlabelled_root: A folder of more faces, whatever they show, for training steps that read no labels.
+        target: ``"soft"`` trains on the distribution of raters' votes where the data bring them (FER+, or a table
+            with columns ``votes_<class>``), ``"hard"`` on the label; None is hard, unless ``votes`` is ``"soft"``.
+        duplicates: ``"keep"``, or ``"drop"``: train on no picture that val or test has too, the same or nearly,
+            and once only on those alike within train, see ``leave_out_duplicates``. Every picture is decoded
+            once more for it. Noise is drawn before, and sample ids stay.
+        folds: Train on all but one of so many parts of the training split, see ``assign_folds``;
+            ``audit_dataloader`` then gives the part that is held out.
+        fold: Which part is held out, in [0, folds).
 
     Raises:
         ConfigurationError: If an option has a value that it cannot have.
@@ -84,7 +95,7 @@ class FERDataModule(L.LightningDataModule):
         test_fraction: float = 0.1,
         augment: str = "none",
         noise: LabelNoise | None = None,
-        label_overrides: str | None = None,
+        label_overrides: str | list[str] | None = None,
         sampler: str = "shuffle",
         cache: str = "auto",
         on_bad_image: str = "error",
@@ -95,11 +106,20 @@ class FERDataModule(L.LightningDataModule):
         subset: int | None = None,
         per_class: int | None = None,
         unlabelled_root: str | Path | None = None,
+        target: str | None = None,
+        duplicates: str = "keep",
+        folds: int | None = None,
+        fold: int = 0,
     ) -> None:
         super().__init__()
         _check_choice("sampler", sampler, SAMPLERS)
         _check_choice("cache", cache, CACHES)
         _check_choice("on_bad_image", on_bad_image, ON_BAD_IMAGE)
+        _check_choice("duplicates", duplicates, DUPLICATES)
+        if target is not None:
+            _check_choice("target", target, TARGETS)
+        if folds is not None and not 0 <= fold < folds:
+            raise ConfigurationError(f"fold must be one of the {folds} folds, from 0, but is {fold}.")
         sizes = {
             "image_size": image_size,
             "batch_size": batch_size,
@@ -131,6 +151,10 @@ class FERDataModule(L.LightningDataModule):
         self.subset = subset
         self.per_class = per_class
         self.unlabelled_root = unlabelled_root
+        self.duplicates = duplicates
+        self.folds = folds
+        self.fold = fold
+        self.target = target or ("soft" if votes == "soft" else "hard")
         # A smaller last batch in evaluation may leave some processes without one.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._annotations: Annotations | None = None
@@ -153,7 +177,10 @@ class FERDataModule(L.LightningDataModule):
                 seed=self._seed,
                 on_bad_image=self.on_bad_image,
             )
-            self._annotations = change_labels(read, self.label_overrides, self.noise, self._seed)
+            if self.target == "soft":
+                check_soft_target(read)
+            changed = change_labels(read, self.label_overrides, self.noise, self._seed)
+            self._annotations = leave_out_duplicates(changed) if self.duplicates == "drop" else changed
         return self._annotations
 
     @property
@@ -223,6 +250,10 @@ class FERDataModule(L.LightningDataModule):
             return self._loader("train", "shuffle", WithUnlabelled(self.dataset("train"), self._unlabelled))
         return self._loader("train", self.sampler)
 
+    def audit_dataloader(self) -> DataLoader[Batch]:
+        """Return batches of the training split in the order of the table, un-augmented; of the part held out."""
+        return self._loader("train" if self.folds is None else "held_out", "sequential")
+
     def val_dataloader(self) -> DataLoader[Batch]:
         """Return batches of the validation split; of the test split where ``val_fraction=0`` says so."""
         return self._loader("val", "sequential")
@@ -253,6 +284,8 @@ class FERDataModule(L.LightningDataModule):
         annotations = self.annotations
         table = annotations.table
         lines = [f"Data in {self.root}: {len(table)} faces, {self.num_classes} classes.", *annotations.notes]
+        if self.target == "soft":
+            lines.append(describe_soft_target(annotations))
         for split in SUBSETS[:3]:
             counts = np.bincount(table["label"].to_numpy()[self._rows(split)], minlength=self.num_classes)
             if counts.any():
@@ -271,10 +304,15 @@ class FERDataModule(L.LightningDataModule):
         table = self.annotations.table
         if split == "predict":
             return np.arange(len(table))
-        rows = np.flatnonzero(table["split"] == self._source(split))
-        if split == "train":
-            rows = reduce_training(table, rows, self.per_class, self.subset, self._seed)
-        return rows
+        if split not in ("train", "held_out"):
+            return np.flatnonzero(table["split"] == self._source(split))
+        rows = np.flatnonzero(table["split"] == "train")
+        rows = reduce_training(table, rows, self.per_class, self.subset, self._seed)
+        if self.folds is None:
+            return rows if split == "train" else rows[:0]
+        held_out = assign_folds(table.iloc[rows], self.folds, self._seed, self.class_names) == self.fold
+        part: NDArray[np.int64] = rows[held_out if split == "held_out" else ~held_out]
+        return part
 
     def _read(self, splits: list[str]) -> None:
         """Decode the pictures of these splits, so that one error lists all that are bad."""
@@ -305,9 +343,9 @@ class FERDataModule(L.LightningDataModule):
         clean = table["clean_label"].to_numpy(copy=True)
         if split == "train":
             self._check_every_class(np.union1d(label, clean))
-        elif split != "predict":
+        elif split in ("val", "test"):
             label = np.where(clean == UNKNOWN_LABEL, label, clean)
-        soft = self.annotations.soft_labels
+        soft = self.annotations.soft_labels if self.target == "soft" else None
         return FaceDataset(store.images, label, rows, clean, None if soft is None else soft[rows])
 
     def _check_every_class(self, present: NDArray[np.int64]) -> None:
@@ -315,7 +353,7 @@ class FERDataModule(L.LightningDataModule):
         if absent:
             raise DataError(
                 f"The training split in {self.root} has no face of the classes {', '.join(absent)}, after "
-                "corrections and leaving out what cannot be read. Add some, or name the others in classes."
+                "corrections, without duplicates and what cannot be read. Add some, or name the others in classes."
             )
 
     def _loader(self, split: str, order: str, dataset: FaceDataset | WithUnlabelled | None = None) -> DataLoader[Batch]:

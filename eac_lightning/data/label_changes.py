@@ -1,5 +1,6 @@
-"""From the labels that a data set brings to those that training is given: corrections, then noise."""
+"""From the labels that a data set brings to those that training is given: noise, then corrections."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -14,28 +15,26 @@ from eac_lightning.types import UNKNOWN_LABEL
 
 
 def change_labels(
-    annotations: Annotations, label_overrides: str | None, noise: LabelNoise | None, seed: int
+    annotations: Annotations, label_overrides: str | Sequence[str] | None, noise: LabelNoise | None, seed: int
 ) -> Annotations:
-    """Apply a corrections table to all splits, then noise to the training split.
+    """Apply noise to the training split, then corrections to all splits.
 
-    What noise starts from becomes the clean label of every training face that has none. A soft label whose
-    hard label changed is replaced by certainty of the new one, since it would give the truth away.
+    In this order, because what people correct are the labels that a training was given: a run with noise is audited,
+    corrected and trained again with the same noise. What noise starts from becomes the clean label of every training
+    face that has none.
 
     Args:
         annotations: As read.
-        label_overrides: A corrections table, see ``apply_overrides``.
+        label_overrides: A corrections table, see ``apply_overrides``; or several, each made of what the ones before
+            it had left.
         noise: What to draw noisy labels with.
         seed: One seed, one draw.
 
     Raises:
         DataError: If the corrections or a file of noise do not fit the data, or noise leaves the classes.
     """
-    before = annotations.table["label"].to_numpy()
     notes = annotations.notes
     table = annotations.table
-    if label_overrides is not None:
-        table, changed = apply_overrides(table, label_overrides, annotations.class_names)
-        notes = (*notes, f"{label_overrides} changed {changed} labels.")
     label = table["label"].to_numpy(copy=True)
     clean = table["clean_label"].to_numpy(copy=True)
     if noise is not None:
@@ -44,17 +43,22 @@ def change_labels(
         clean[train] = np.where(clean[train] == UNKNOWN_LABEL, start, clean[train])
         rng = np.random.default_rng(derive_seed(seed, "noise"))
         paths = table["path"].iloc[train].tolist()
-        label[train] = _checked(noise.corrupt(start.copy(), annotations.class_names, rng, paths), start, annotations)
+        votes = None if annotations.votes is None else annotations.votes[train]
+        noisy = noise.corrupt_voted(start.copy(), annotations.class_names, rng, paths, votes)
+        label[train] = _checked(noisy, start, annotations)
         moved = int((label[train] != start).sum())
         share = f"{moved} of {len(train)} training labels ({moved / len(train):.2%})"
         notes = (*notes, f"{type(noise).__name__} moved {share}.")
-    soft = annotations.soft_labels
-    if soft is not None:
-        soft = soft.copy()
-        changed_rows = np.flatnonzero(label != before)
-        soft[changed_rows] = np.eye(soft.shape[1], dtype=soft.dtype)[label[changed_rows]]
     table = table.assign(label=label, clean_label=clean)
-    return replace(annotations, table=table, soft_labels=soft, notes=notes)
+    for path in [label_overrides] if isinstance(label_overrides, str) else label_overrides or ():
+        before = table
+        table, changed, kept, dropped = apply_overrides(before, path, annotations.class_names)
+        reviewed = f", kept {kept} and left out {dropped} pictures" if kept or dropped else ""
+        judging = table["split"].isin(("val", "test")) & (table["clean_label"] != UNKNOWN_LABEL)
+        idle = int((judging & (table["label"] != before["label"])).sum())
+        without_effect = f" {idle} are in val or test, which go by the clean label where it is known." if idle else ""
+        notes = (*notes, f"{path} changed {changed} labels{reviewed}.{without_effect}")
+    return replace(annotations, table=table, notes=notes)
 
 
 def _checked(noisy: NDArray[np.int64], start: NDArray[np.int64], annotations: Annotations) -> NDArray[np.int64]:

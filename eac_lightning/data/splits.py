@@ -1,5 +1,7 @@
 """Which rows train, which choose the epoch, which judge: given by the data, or drawn by seed."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -130,3 +132,72 @@ def _units(table: pd.DataFrame) -> tuple[NDArray[np.int64], str]:
             joined = unit.groupby(table[name]).transform("min")
             unit = unit.where(table[name] == "", joined)
     return np.unique(unit.to_numpy(), return_inverse=True)[1].reshape(-1), " or ".join(columns) or "picture"
+
+
+def assign_folds(
+    table: pd.DataFrame, folds: int, seed: int, class_names: Sequence[str] | None = None
+) -> NDArray[np.int64]:
+    """Deal the rows of a training split to folds: stratified by given label, no subject or group in two of them.
+
+    Args:
+        table: (N,) rows with ``label``, ``subject`` and ``group``.
+        folds: At least 2.
+        seed: Seed of the deal.
+        class_names: What an error calls the classes; None for their numbers.
+
+    Returns:
+        (N,) fold of each row, in [0, folds).
+
+    Raises:
+        ConfigurationError: If there are fewer than two folds.
+        DataError: If there are fewer rows, or subjects, than folds, or all faces of a class are in one fold.
+    """
+    if folds < 2:
+        raise ConfigurationError(f"Expected at least 2 folds, but got {folds}.")
+    unit, kind = _units(table)
+    if unit.max(initial=-1) + 1 < folds:
+        raise DataError(
+            f"Expected at least as many {kind}s as folds, but there are {unit.max(initial=-1) + 1} for {folds} folds. "
+            "Ask for fewer folds."
+        )
+    label = table["label"].to_numpy()
+    rng = np.random.default_rng(seed)
+    fold = _deal_singly(label, folds, rng) if kind == "picture" else _deal_whole(label, unit, folds, rng)
+    held = pd.crosstab(label, fold).to_numpy() > 0
+    lone = [
+        f"{class_names[k] if class_names else f'class {k}'} (fold {held[row].argmax()})"
+        for row, k in enumerate(np.unique(label))
+        if held[row].sum() == 1
+    ]
+    if lone:
+        raise DataError(
+            f"Expected each class in at least two of {folds} folds, so that it can be learned while one is held out, "
+            f"but all faces of {', '.join(lone)} are in one: a class needs two {kind}s, or more where they are shared. "
+            "Add some, ask for other folds, or name the other classes in classes."
+        )
+    return fold
+
+
+def _deal_singly(label: NDArray[np.int64], folds: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    """Deal samples in turn, class after class: no fold has two more of a class, or of all, than another."""
+    fold = np.zeros(len(label), dtype=np.int64)
+    shuffled = rng.permutation(len(label))
+    by_class = shuffled[np.argsort(label[shuffled], kind="stable")]
+    fold[by_class] = np.arange(len(label)) % folds
+    return fold
+
+
+def _deal_whole(
+    label: NDArray[np.int64], unit: NDArray[np.int64], folds: int, rng: np.random.Generator
+) -> NDArray[np.int64]:
+    """Deal units, large ones first, each to the fold that has least of its classes; an empty one has least."""
+    counts = np.zeros((unit.max() + 1, label.max() + 1), dtype=np.int64)
+    np.add.at(counts, (unit, label), 1)
+    held = np.zeros((folds, counts.shape[1]), dtype=np.int64)
+    dealt = np.zeros(len(counts), dtype=np.int64)
+    shuffled = rng.permutation(len(counts))
+    for number in shuffled[np.argsort(-counts[shuffled].sum(1), kind="stable")]:
+        dealt[number] = np.lexsort((held.sum(1), held @ counts[number]))[0]
+        held[dealt[number]] += counts[number]
+    fold: NDArray[np.int64] = dealt[unit]
+    return fold

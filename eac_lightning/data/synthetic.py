@@ -48,6 +48,9 @@ class SyntheticFERDataModule(FERDataModule):
         subset: Train on that many faces only.
         per_class: Train on that many faces of each class only.
         unlabelled_root: A folder of more faces for steps that read no labels.
+        label_overrides: A corrections table, or several.
+        folds: Train on all but one of so many parts of the training split.
+        fold: Which part is held out.
 
     Raises:
         ConfigurationError: If an option has a value that it cannot have.
@@ -74,6 +77,9 @@ class SyntheticFERDataModule(FERDataModule):
         subset: int | None = None,
         per_class: int | None = None,
         unlabelled_root: str | Path | None = None,
+        label_overrides: str | list[str] | None = None,
+        folds: int | None = None,
+        fold: int = 0,
     ) -> None:
         names, _ = choose_classes(list(EXPRESSIONS), classes)
         super().__init__(
@@ -93,6 +99,9 @@ class SyntheticFERDataModule(FERDataModule):
             subset=subset,
             per_class=per_class,
             unlabelled_root=unlabelled_root,
+            label_overrides=label_overrides,
+            folds=folds,
+            fold=fold,
         )
         self._names = names
         self._wanted: dict[str, Any] = {

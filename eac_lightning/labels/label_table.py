@@ -1,5 +1,6 @@
 """Tables that give pictures a label by path: what noise files and corrections have in common."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -17,12 +18,16 @@ def read_label_table(path: Path) -> pd.DataFrame:
     """Read a CSV file with at least the columns ``path`` and ``label``, as text.
 
     Raises:
-        DataError: If it cannot be read or lacks one of them.
+        DataError: If it cannot be read, lacks one of them, has a column twice or a line with more fields than columns.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
+        # As a header, the first line would hide a field too many in the next, and rename columns of one name.
+        lines = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read the label table {path}: {error}.") from error
+        raise DataError(f"Cannot read the label table {path}: {str(error).strip()}.") from error
+    columns = lines.iloc[0]
+    refuse(repeated(columns[columns != ""]), f"Columns that {path} has more than once")
+    table = lines[1:].set_axis(columns.tolist(), axis=1).loc[:, (columns != "").tolist()].reset_index(drop=True)
     missing = [column for column in ("path", "label") if column not in table]
     if missing:
         raise DataError(
@@ -32,7 +37,7 @@ def read_label_table(path: Path) -> pd.DataFrame:
     return table
 
 
-def class_indices(names: Iterable[str], class_names: Sequence[str], path: Path) -> NDArray[np.int64]:
+def class_indices(names: Iterable[str], class_names: Sequence[str], path: Path | str) -> NDArray[np.int64]:
     """Return the index in ``class_names`` of each name, in any spelling of an expression.
 
     Raises:
@@ -43,6 +48,11 @@ def class_indices(names: Iterable[str], class_names: Sequence[str], path: Path) 
     unknown = [repr(name) for name, matches in found.items() if not matches]
     refuse(unknown, f"Labels in {path} that are none of the classes {', '.join(class_names)}")
     return np.asarray([found[name][0] for name in names], np.int64)
+
+
+def repeated(names: Iterable[str]) -> list[str]:
+    """Return the names that occur more than once."""
+    return [name for name, count in Counter(names).items() if count > 1]
 
 
 def refuse(problems: Sequence[str], what: str) -> None:

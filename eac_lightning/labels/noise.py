@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from eac_lightning.errors import ConfigurationError
 from eac_lightning.labels.noise_file import read_noise_file
 from eac_lightning.labels.transition import read_matrix, sample_transition
+from eac_lightning.labels.votes import Votes
 
 Labels = NDArray[np.int64]
 
@@ -45,6 +46,29 @@ class LabelNoise(ABC):
             (N,) labels in [0, K).
         """
 
+    def corrupt_voted(
+        self,
+        labels: Labels,
+        class_names: Sequence[str],
+        rng: np.random.Generator,
+        paths: Sequence[str],
+        votes: Votes | None,
+    ) -> Labels:
+        """Return the noisy labels where several people may have voted; override it for noise that depends on that.
+
+        Args:
+            labels: As in :meth:`corrupt`, like all but the last.
+            class_names: The K classes.
+            rng: The only source of randomness.
+            paths: The N pictures.
+            votes: (N, K), how many people named each class; None where nobody voted.
+
+        Returns:
+            (N,) labels in [0, K).
+        """
+        del votes
+        return self.corrupt(labels, class_names, rng, paths)
+
 
 class SymmetricNoise(LabelNoise):
     """Moves a label to one of the other K - 1 classes, uniformly.
@@ -58,7 +82,7 @@ class SymmetricNoise(LabelNoise):
     """
 
     def __init__(self, rate: float, exact: bool = False) -> None:
-        self.rate = _checked_rate(rate)
+        self.rate = checked_rate(rate)
         self.exact = exact
 
     def corrupt(
@@ -88,7 +112,7 @@ class PairNoise(LabelNoise):
     """
 
     def __init__(self, rate: float) -> None:
-        self.rate = _checked_rate(rate)
+        self.rate = checked_rate(rate)
 
     def corrupt(
         self, labels: Labels, class_names: Sequence[str], rng: np.random.Generator, paths: Sequence[str]
@@ -154,7 +178,12 @@ class NoiseFile(LabelNoise):
         return read_noise_file(Path(self.path), paths, class_names)
 
 
-def _checked_rate(rate: float) -> float:
+def checked_rate(rate: float) -> float:
+    """Return a noise rate that is one.
+
+    Raises:
+        ConfigurationError: If it lies outside [0, 1].
+    """
     if not 0 <= rate <= 1:
         raise ConfigurationError(f"A noise rate must lie in [0, 1], but is {rate}. 30 % is 0.3.")
     return rate

@@ -1,6 +1,5 @@
 """Noisy labels in a file: a draw that can be shared, looked at and replayed."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
@@ -10,7 +9,7 @@ from numpy.typing import NDArray
 
 from eac_lightning.data.layouts.rafdb import CLASSES as RAFDB_CLASSES
 from eac_lightning.errors import DataError
-from eac_lightning.labels.label_table import class_indices, read_label_table, refuse
+from eac_lightning.labels.label_table import class_indices, read_label_table, refuse, repeated
 from eac_lightning.types import UNKNOWN_LABEL
 
 
@@ -65,8 +64,8 @@ def read_noise_file(path: Path, paths: Sequence[str], class_names: Sequence[str]
         names, labels = _parse_list(path, lines, class_names)
         if not set(wanted) <= set(names):
             names, wanted = [_short(name) for name in names], [_short(name) for name in wanted]
-            refuse(_repeated(wanted), f"Pictures that {path} cannot tell apart, since it names no folders")
-    refuse(_repeated(names), f"Pictures that {path} names more than once")
+            refuse(repeated(wanted), f"Pictures that {path} cannot tell apart, since it names no folders")
+    refuse(repeated(names), f"Pictures that {path} names more than once")
     given = dict(zip(names, labels, strict=True))
     refuse([name for name in wanted if name not in given], f"Training pictures that {path} has no label for")
     return class_indices([given[name] for name in wanted], class_names, path)
@@ -93,7 +92,3 @@ def _parse_list(path: Path, lines: list[str], class_names: Sequence[str]) -> tup
 def _short(name: str) -> str:
     pure = PurePosixPath(name)
     return pure.stem.removesuffix("_aligned") + pure.suffix
-
-
-def _repeated(names: Sequence[str]) -> list[str]:
-    return [name for name, count in Counter(names).items() if count > 1]

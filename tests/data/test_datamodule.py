@@ -161,10 +161,10 @@ def test_noise_gives_training_batches_clean_labels(make_folder: MakeFolder) -> N
 def test_evaluation_judges_by_the_clean_label(make_folder: MakeFolder) -> None:
     root = make_folder({"all": 4})
     lines = ["path,label,clean_label,split"]
-    for split in ("train", "val", "test"):
+    for face, split in enumerate(("train", "val", "test")):
         for number, name in enumerate(("anger", "happiness", "sadness")):
             clean = "happiness" if split != "train" and number == 0 else ""
-            lines.append(f"all/{name}/000.png,{name},{clean},{split}")
+            lines.append(f"all/{name}/00{face}.png,{name},{clean},{split}")
     (root / "labels.csv").write_text("\n".join(lines))
     data = FERDataModule(root / "labels.csv", **SMALL)
     assert data.dataset("test").labels.tolist() == [1, 1, 2]
@@ -290,6 +290,9 @@ def test_a_trainer_of_the_other_namespace_is_refused(make_folder: MakeFolder, mo
         ({"cache": "disc"}, "Did you mean 'disk'"),
         ({"on_bad_image": "skp"}, "Did you mean 'skip'"),
         ({"augment": "flp"}, "Did you mean 'flip'"),
+        ({"folds": 3, "fold": 3}, "fold must be one of the 3 folds, from 0, but is 3"),
+        ({"folds": 3, "fold": -1}, "fold must be one of the 3 folds, from 0, but is -1"),
+        ({"folds": 0}, "fold must be one of the 0 folds"),
     ],
 )
 def test_wrong_options_are_refused_at_once(options: dict[str, Any], message: str) -> None:
@@ -314,3 +317,48 @@ def test_annotations_are_read_once(make_folder: MakeFolder, monkeypatch: pytest.
     data.setup("fit")
     assert data.num_classes == len(data.annotations.class_names)
     assert len(calls) == 1
+
+
+def indices(loader: Any) -> list[int]:
+    return [i for batch in loader for i in batch["index"].tolist()]
+
+
+def test_an_audit_reads_the_training_split_in_order(make_folder: MakeFolder) -> None:
+    data = FERDataModule(make_folder(), **SMALL, augment="standard", sampler="balanced")
+    rows = np.flatnonzero(data.annotations.table["split"] == "train")
+    assert indices(data.audit_dataloader()) == rows.tolist()
+    batches = list(data.audit_dataloader())
+    label = torch.cat([batch["label"] for batch in batches]).tolist()
+    assert label == data.annotations.table["label"].iloc[rows].tolist()
+
+
+def test_a_fold_is_held_out_and_the_others_train(make_folder: MakeFolder) -> None:
+    root = make_folder()
+    whole = indices(FERDataModule(root, **SMALL).audit_dataloader())
+    held = []
+    for fold in range(4):
+        data = FERDataModule(root, **SMALL, folds=4, fold=fold)
+        data.setup("fit")
+        held_out, train = indices(data.audit_dataloader()), indices(data.train_dataloader())
+        assert held_out == sorted(held_out)
+        assert not set(held_out) & set(train)
+        assert sorted(held_out + train) == whole
+        assert data.dataset("held_out").labels.tolist() == data.annotations.table["label"].loc[held_out].tolist()
+        assert len(data.dataset("val")) == 12
+        held += held_out
+    assert sorted(held) == whole
+
+
+def test_folds_are_of_the_faces_that_train_and_keep_their_noise(make_folder: MakeFolder) -> None:
+    root = make_folder()
+    options = {**SMALL, "noise": SymmetricNoise(0.5), "subset": 12}
+    whole = FERDataModule(root, **options)
+    parts = [FERDataModule(root, **options, folds=3, fold=fold) for fold in range(3)]
+    assert sorted(i for part in parts for i in indices(part.audit_dataloader())) == indices(whole.audit_dataloader())
+    for part in parts:
+        assert part.annotations.table.equals(whole.annotations.table)
+
+
+def test_one_fold_is_none(make_folder: MakeFolder) -> None:
+    with pytest.raises(ConfigurationError, match="at least 2 folds, but got 1"):
+        FERDataModule(make_folder(), **SMALL, folds=1).setup("fit")

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from eac_lightning.data.inspection import inspect_dataset, render_inspection
+from eac_lightning.data.inspection import Repeats, inspect_dataset, render_inspection
 from eac_lightning.errors import DataError
 
 
@@ -26,10 +26,10 @@ def root(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def rendered(root: Path) -> str:
+def rendered(root: Path, near: bool = True) -> str:
     console = Console(width=200, file=StringIO())
     with console.capture() as capture:
-        console.print(render_inspection(inspect_dataset(root)))
+        console.print(render_inspection(inspect_dataset(root, near=near)))
     return capture.get()
 
 
@@ -41,8 +41,8 @@ def test_a_sound_data_set(root: Path) -> None:
     expected = pd.DataFrame({"train": [4, 6], "val": [2, 2], "test": [2, 2]}, index=["happiness", "sadness"])
     pd.testing.assert_frame_equal(found.counts, expected, check_names=False)
     assert (found.smallest, found.largest) == ((3, 4), (20, 5))
-    assert (found.broken, found.duplicates, found.leaks, found.conflicts) == ((), (), (), ())
-    assert found.leaked == {"val": 0, "test": 0}
+    assert found.broken == ()
+    assert found.identical == found.near == Repeats((), (), (), {"val": 0, "test": 0})
     assert found.shared_subjects == ()
 
 
@@ -61,7 +61,7 @@ def test_broken_pictures_are_listed_with_the_reason(root: Path) -> None:
     found = inspect_dataset(root)
     assert [path for path, _ in found.broken] == ["test/happy/0.png", "test/happy/1.png", "train/sad/0.png"]
     assert all(reason for _, reason in found.broken)
-    assert found.duplicates == ()
+    assert found.identical.sets == ()
 
 
 def test_duplicates_leaks_and_conflicts(root: Path) -> None:
@@ -72,12 +72,32 @@ def test_duplicates_leaks_and_conflicts(root: Path) -> None:
     draw(root / "val/sad/d.png", 220)
     draw(root / "test/sad/d.png", 220)
     draw(root / "train/sad/e.png", 220, (4, 16))  # as many pixels, another shape
-    found = inspect_dataset(root)
+    found = inspect_dataset(root, near=False)
+    assert found.near is None
+    same = found.identical
     leaks = {("test/happy/c.png", "test/sad/c.png", "train/happy/c.png"), ("test/sad/d.png", "val/sad/d.png")}
-    assert set(found.duplicates) == leaks | {("train/sad/a.png", "train/sad/b.bmp")}
-    assert set(found.leaks) == leaks
-    assert found.conflicts == (("test/happy/c.png", "test/sad/c.png", "train/happy/c.png"),)
-    assert found.leaked == {"val": 0, "test": 2}
+    assert set(same.sets) == leaks | {("train/sad/a.png", "train/sad/b.bmp")}
+    assert set(same.leaks) == leaks
+    assert same.conflicts == (("test/happy/c.png", "test/sad/c.png", "train/happy/c.png"),)
+    assert same.leaked == {"val": 0, "test": 2}
+
+
+def test_pictures_that_are_nearly_the_same(root: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 6), np.uint8)
+    face = Image.fromarray(pixels).resize((48, 48), Image.Resampling.BICUBIC)
+    face.save(root / "train/sad/face.png")
+    face.save(root / "train/sad/same.bmp")
+    face.save(root / "test/happy/face.jpg", quality=75)
+    found = inspect_dataset(root)
+    assert found.identical.sets == (("train/sad/face.png", "train/sad/same.bmp"),)
+    assert found.identical.leaked == {"val": 0, "test": 0}
+    alike = (("test/happy/face.jpg", "train/sad/face.png", "train/sad/same.bmp"),)
+    assert found.near == Repeats(alike, alike, alike, {"val": 0, "test": 1})
+    text = rendered(root)
+    assert "Leaks: nearly identical pictures across splits (1)" in text
+    assert "test/happy/face.jpg ≈ train/sad/face.png ≈ train/sad/same.bmp" in text
+    assert "identical or nearly" in text
+    assert "identical or nearly" not in rendered(root, near=False)
 
 
 def test_missing_files_and_shared_subjects_of_a_table(root: Path) -> None:
@@ -98,7 +118,7 @@ def test_pixels_of_a_table_are_compared(tmp_path: Path) -> None:
     rows = [f"{i % 2},{text},{name}\n" for i, (text, name) in enumerate(zip(pixels, usage, strict=True))]
     (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n" + "".join(rows) + "0,1 2,Training\n")
     found = inspect_dataset(tmp_path, classes=["anger", "disgust"], val_fraction=0)
-    assert found.leaks == (("fer2013.csv:2", "fer2013.csv:4"),)
+    assert found.identical.leaks == (("fer2013.csv:2", "fer2013.csv:4"),)
     assert found.smallest == found.largest == (48, 48)
     assert found.broken[0][0] == "fer2013.csv:5"
 
@@ -117,6 +137,21 @@ def test_rendering_shows_counts_notes_and_faults(root: Path) -> None:
     assert "train/sad/[b]0.png: not a picture" in text
     assert "… and 5 more" in text
     assert "train/happy/0.png = train/sad/copy.png" in text
+
+
+def test_how_far_raters_agree_stands_beside_the_counts(root: Path) -> None:
+    (root / "labels.csv").write_text(
+        "path,label,split,votes_happy,votes_sad,votes_angry\n"
+        "train/happy/0.png,happy,train,4,0,0\ntrain/happy/1.png,happy,train,3,1,0\n"
+        "train/sad/0.png,sad,train,1,3,0\ntrain/sad/1.png,angry,train,0,0,1\n"
+    )
+    found = inspect_dataset(root, val_fraction=0, test_fraction=0)
+    assert found.agreement is not None
+    assert found.agreement["faces"].tolist() == [0, 2, 1, 3]
+    text = rendered(root / "labels.csv")
+    assert "votes of the winner" in text
+    assert "87.5%" in text
+    assert "nan" not in text.split()
 
 
 def test_rendering_without_a_readable_picture(root: Path) -> None:

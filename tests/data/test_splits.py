@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eac_lightning.data.splits import assign_splits, canonical_split, check_fractions, hold_out
+from eac_lightning.data.splits import assign_folds, assign_splits, canonical_split, check_fractions, hold_out
 from eac_lightning.errors import ConfigurationError, DataError
 
 
@@ -150,3 +150,80 @@ def test_half_given_splits() -> None:
 def test_no_training_split() -> None:
     with pytest.raises(DataError, match="training split, but found only test, val"):
         assign_splits(table([0, 1], ["val", "test"]), 0.1, 0.1, 0)
+
+
+@given(st.lists(st.integers(0, 4), min_size=3, max_size=30), st.integers(2, 6), st.integers(0, 5))
+def test_folds_are_stratified_and_nearly_of_one_size(label: list[int], folds: int, seed: int) -> None:
+    label = label * 2
+    fold = assign_folds(table(label), folds, seed)
+    assert set(fold) == set(range(folds))
+    for part in (fold, *(fold[np.array(label) == k] for k in set(label))):
+        counts = np.bincount(part, minlength=folds)
+        assert counts.max() - counts.min() <= 1
+
+
+def test_folds_follow_from_the_seed() -> None:
+    rows = table([0, 1, 2] * 20)
+    assert (assign_folds(rows, 5, 3) == assign_folds(rows, 5, 3)).all()
+    assert (assign_folds(rows, 5, 3) != assign_folds(rows, 5, 4)).any()
+
+
+@pytest.mark.parametrize("column", ["subject", "group"])
+def test_nobody_stands_in_two_folds(column: str) -> None:
+    rng = np.random.default_rng(0)
+    person, label = rng.integers(0, 30, 600), rng.integers(0, 4, 600)
+    rows = table(label.tolist()).assign(**{column: [f"s{number}" for number in person]})
+    fold = assign_folds(rows, 5, 1)
+    assert pd.Series(fold).groupby(person).nunique().eq(1).all()
+    counts = np.stack([np.bincount(fold[label == k], minlength=5) for k in range(4)])
+    assert counts.min() > 0
+    np.testing.assert_allclose(counts / counts.sum(1, keepdims=True), 0.2, atol=0.1)
+
+
+def test_fewer_than_two_folds() -> None:
+    with pytest.raises(ConfigurationError, match="at least 2 folds, but got 1"):
+        assign_folds(table([0, 1]), 1, 0)
+
+
+@pytest.mark.parametrize(
+    ("subject", "message"),
+    [
+        ("", "pictures as folds, but there are 4 for 5"),
+        (["a", "a", "b", "b"], "subjects as folds, but there are 2 for 5"),
+    ],
+)
+def test_fewer_rows_or_people_than_folds(subject: object, message: str) -> None:
+    with pytest.raises(DataError, match=f"at least as many {message} folds. Ask for fewer"):
+        assign_folds(table([0, 1, 0, 1], "", subject), 5, 0)
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 1), st.integers(0, 9)), min_size=1, max_size=40),
+    st.integers(2, 5),
+    st.integers(0, 5),
+)
+def test_no_fold_is_empty_where_people_suffice(rows: list[tuple[int, int]], folds: int, seed: int) -> None:
+    # One person has more faces than all others together; with three more they suffice. Two have each class alone.
+    rows = [*rows, *[(0, 10)] * 100, (0, 11), (1, 12), (1, 13)]
+    label, person = np.array(rows).T
+    fold = assign_folds(table(label.tolist(), "", [f"s{number}" for number in person]), folds, seed)
+    assert set(fold) == set(range(folds))
+    assert all(len(set(fold[person == number])) == 1 for number in set(person))
+
+
+@pytest.mark.parametrize(
+    ("subject", "class_names", "message"),
+    [
+        ("", None, r"of class 4 \(fold \d\) are in one: a class needs two pictures"),
+        ("", ("anger", "fear", "joy", "awe", "pride"), r"of pride \(fold \d\) are in one"),
+        (list("aabbcc"), None, r"of class 0 \(fold \d\), class 1 \(fold \d\), class 4 .* two subjects, or more"),
+    ],
+)
+def test_a_class_in_one_fold_alone(subject: object, class_names: tuple[str, ...] | None, message: str) -> None:
+    with pytest.raises(DataError, match=f"each class in at least two of 3 folds, .*{message}"):
+        assign_folds(table([0, 0, 1, 1, 4, 4] if subject else [0, 0, 1, 1, 1, 4], "", subject), 3, 0, class_names)
+
+
+def test_no_rows_at_all_cannot_be_dealt() -> None:
+    with pytest.raises(DataError, match="there are 0 for 2"):
+        assign_folds(table([]), 2, 0)

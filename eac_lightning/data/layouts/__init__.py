@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
-from eac_lightning.data.layouts import fer2013, ferplus, folder, rafdb, table
+from eac_lightning.data.layouts import fer2013, fer2013_natural, ferplus, folder, rafdb, table
 from eac_lightning.data.layouts.base import VOTES, Layout, Options, Rows
 from eac_lightning.errors import DataError, unknown_name
 
 LAYOUTS = {
     "ferplus": Layout(ferplus.recognise, ferplus.read, ferplus.NEEDS),
+    "fer2013_natural": Layout(fer2013_natural.recognise, fer2013_natural.read, fer2013_natural.NEEDS),
     "fer2013": Layout(fer2013.recognise, fer2013.read, fer2013.NEEDS),
     "rafdb": Layout(rafdb.recognise, rafdb.read, rafdb.NEEDS),
     "table": Layout(table.recognise, table.read, table.NEEDS),

@@ -37,7 +37,7 @@ class Rows:
         class_names: The data set's own classes, in its own spelling and order.
         notes: What the reader assumed, ignored and counted.
         images: (N, H, W) uint8 where the layout holds pixels.
-        soft_labels: (N, number of own classes) float32.
+        votes: (N, number of own classes) int32, how many people named each class, where several were asked.
         check_files: Whether paths were taken on trust, so that files may be missing.
     """
 
@@ -46,7 +46,7 @@ class Rows:
     class_names: tuple[str, ...]
     notes: tuple[str, ...] = ()
     images: NDArray[np.uint8] | None = None
-    soft_labels: NDArray[np.float32] | None = None
+    votes: NDArray[np.int32] | None = None
     check_files: bool = False
 
     def take(self, keep: NDArray[np.bool_]) -> "Rows":
@@ -57,7 +57,7 @@ class Rows:
             self,
             table=self.table[keep].reset_index(drop=True),
             images=None if self.images is None else self.images[keep],
-            soft_labels=None if self.soft_labels is None else self.soft_labels[keep],
+            votes=None if self.votes is None else self.votes[keep],
         )
 
 

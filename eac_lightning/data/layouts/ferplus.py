@@ -1,5 +1,6 @@
 """FER+: ten people's votes for each face of FER2013."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,19 @@ def read(root: Path, options: Options) -> Rows:
     Raises:
         DataError: A file or column is missing, or the two tables do not go row for row.
     """
+    rows, votes = read_faces(root)
+    label, reason = label_votes(votes, options.votes)
+    notes = (f"Labels are FER+ votes, {options.votes}.", *describe_left_out(reason))
+    table, votes = rows.table.assign(label=label), votes[:, : len(CLASSES)]
+    return replace(rows, table=table, class_names=CLASSES, notes=notes, votes=votes).take(reason == "")
+
+
+def read_faces(root: Path) -> tuple[Rows, NDArray[np.int32]]:
+    """Return every face of FER2013 with its own label, and the votes (N, 10) in the order of ``COLUMNS``.
+
+    Raises:
+        DataError: A file or column is missing, or the two tables do not go row for row.
+    """
     path = pixel_table(root)
     if path is None or not (path.parent / FILE).is_file():
         raise DataError(f"Expected {NEEDS} in {root}, but they are not there.")
@@ -46,18 +60,17 @@ def read(root: Path, options: Options) -> Rows:
             f"Expected {FILE} to go row for row with {path}, but at {rows.table['path'][stray[0]]} the Usage "
             f"differs, as in {len(stray)} rows. Restore the original order of both."
         )
-    label, reason = label_votes(votes, options.votes)
+    return rows, votes
+
+
+def describe_left_out(reason: NDArray[np.str_]) -> tuple[str, ...]:
+    """Return a note on the rows whose ``reason`` (N,) is not "", if there are any."""
     counts = {why: int((reason == why).sum()) for why in dict.fromkeys(reason.tolist()) if why}
-    notes = [f"Labels are FER+ votes, {options.votes}."]
-    if counts:
-        listed = ", ".join(f"{why} {count}" for why, count in counts.items())
-        notes.append(f"Left out {sum(counts.values())} of {len(votes)} faces: {listed}.")
-    soft = votes[:, : len(CLASSES)].astype(np.float32) if options.votes == "soft" else None
-    table = rows.table.assign(label=label)
-    return Rows(rows.root, table, CLASSES, tuple(notes), rows.images, soft).take(reason == "")
+    listed = ", ".join(f"{why} {count}" for why, count in counts.items())
+    return (f"Left out {sum(counts.values())} of {len(reason)} faces: {listed}.",) if counts else ()
 
 
-def label_votes(votes: NDArray[np.int64], mode: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
+def label_votes(votes: NDArray[np.int32], mode: str) -> tuple[NDArray[np.int64], NDArray[np.str_]]:
     """Turn votes into labels.
 
     Args:
@@ -88,7 +101,7 @@ def label_votes(votes: NDArray[np.int64], mode: str) -> tuple[NDArray[np.int64],
     return emotions.argmax(1), reason
 
 
-def _read_votes(path: Path) -> tuple[NDArray[np.int64], list[str]]:
+def _read_votes(path: Path) -> tuple[NDArray[np.int32], list[str]]:
     """Return the votes (N, 10) and the canonical split of each row."""
     table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
     table.columns = [str(name).strip() for name in table.columns]
@@ -102,4 +115,4 @@ def _read_votes(path: Path) -> tuple[NDArray[np.int64], list[str]]:
             f"Expected counts of votes in {path}, but found other text in {len(wrong)} lines, "
             f"the first of them line {wrong[0] + 2}."
         )
-    return text.to_numpy().astype(np.int64), [canonical_split(usage) or "" for usage in table["Usage"]]
+    return text.to_numpy().astype(np.int32), [canonical_split(usage) or "" for usage in table["Usage"]]

@@ -11,8 +11,12 @@ from eac_lightning.data.emotions import matching_classes, natural_key
 from eac_lightning.data.layouts.base import Options, Rows, make_table
 from eac_lightning.data.splits import canonical_split
 from eac_lightning.errors import DataError, unknown_name
+from eac_lightning.labels.label_table import refuse, repeated
 
 ROLES = ("path", "label", "split", "clean_label", "subject", "group")
+VOTES = "votes_"
+"""How the columns begin that count, for each face, the people who named a class."""
+
 ENDINGS = (".csv", ".tsv", ".parquet")
 FILES = tuple(f"{stem}{ending}" for stem in ("labels", "annotations") for ending in ENDINGS)
 NEEDS = f"one of {', '.join(FILES)}, or one *.parquet, with the columns path and label"
@@ -29,23 +33,31 @@ def read(root: Path, options: Options) -> Rows:
     """Read a table whose paths are relative to its own folder.
 
     Labels are names or integers. Integers count the classes that were asked for by name; without such names,
-    they are the classes' names themselves.
+    they are the classes' names themselves. Columns ``votes_<class>`` count the people who named each class; a class
+    without one was named by nobody.
 
     Raises:
         ConfigurationError: ``options.columns`` gives a role that there is not.
-        DataError: There is not exactly one table, or it is unreadable, lacks a column or has unusable values.
+        DataError: There is not exactly one table, or it is unreadable, lacks a column, has unusable values or
+            gives a picture, by which noise and corrections name it, more than one row with a label.
     """
     files = find_tables(root)
     if len(files) != 1:
         found = ", ".join(file.name for file in files) or "none"
         raise DataError(f"Expected {NEEDS} in {root}, but found {found}. Give the file itself as root.")
     file = files[0]
-    columns = _columns(file, options)
+    frame = load_table(file)
+    frame.columns = [str(name).strip() for name in frame.columns]
+    columns = _columns(frame, file, options)
     if (columns["path"] == "").any():
         raise DataError(f"Expected a path in every row of {file}, but {(columns['path'] == '').sum()} have none.")
     labelled = columns["label"] != ""
     notes = [] if labelled.all() else [f"Left out {(~labelled).sum()} rows of {file.name} without a label."]
-    columns = columns[labelled].reset_index(drop=True)
+    frame, columns = (table[labelled].reset_index(drop=True) for table in (frame, columns))
+    refuse(
+        repeated(columns["path"]),
+        f"Expected one label a picture in {file} (several raters count in columns {VOTES}<class>). Paths in more rows",
+    )
     names, keys, label = _encode(columns["label"], options.classes, file)
     clean, unmatched = _encode_clean(columns["clean_label"], names, keys)
     if unmatched:
@@ -58,7 +70,10 @@ def read(root: Path, options: Options) -> Rows:
         subject=columns["subject"].tolist(),
         group=columns["group"].tolist(),
     )
-    return Rows(file.parent, table, names, tuple(notes), check_files=True)
+    votes, not_counted = _votes(frame, names, keys, file)
+    if not_counted:
+        notes.append(f"Votes for what is no class do not count: {', '.join(not_counted)}.")
+    return Rows(file.parent, table, names, tuple(notes), votes=votes, check_files=True)
 
 
 def find_tables(root: Path) -> list[Path]:
@@ -69,13 +84,11 @@ def find_tables(root: Path) -> list[Path]:
     return named[:1] or sorted(root.glob("*.parquet"))
 
 
-def _columns(file: Path, options: Options) -> pd.DataFrame:
+def _columns(frame: pd.DataFrame, file: Path, options: Options) -> pd.DataFrame:
     """Return one column of stripped text for each role, "" where the file has none."""
     for role in options.columns:
         if role not in ROLES:
             raise unknown_name("role of a column", role, ROLES)
-    frame = load_table(file)
-    frame.columns = [str(name).strip() for name in frame.columns]
     columns = {}
     for role in ROLES:
         name = options.columns.get(role, role)
@@ -151,6 +164,26 @@ def _encode_clean(
             codes[text] = matches[0] if matches else -1
             unmatched += [] if matches else [text]
     return np.array([codes[text] for text in column], dtype=np.int64), unmatched
+
+
+def _votes(
+    frame: pd.DataFrame, names: tuple[str, ...], keys: tuple[str, ...], file: Path
+) -> tuple[NDArray[np.int32] | None, list[str]]:
+    """Return the votes for each class, None if no column holds any, and the columns of votes for anything else."""
+    votes = np.zeros((len(frame), len(names)), dtype=np.int32)
+    found = {
+        column: matching_classes(column.removeprefix(VOTES), keys)
+        or matching_classes(column.removeprefix(VOTES), names)
+        for column in frame.columns
+        if column.startswith(VOTES)
+    }
+    counted = {column: positions[0] for column, positions in found.items() if positions}
+    for column, position in counted.items():
+        text = _text(frame[column]).replace("", "0")
+        if not text.str.fullmatch(r"\d{1,9}").all():
+            raise DataError(f"Expected counts of votes in the column {column!r} of {file}, but found other text.")
+        votes[:, position] += text.astype(np.int32).to_numpy()
+    return (votes if counted else None), [column for column in found if column not in counted]
 
 
 def _splits(column: "pd.Series[str]", file: Path) -> list[str]:

@@ -69,7 +69,8 @@ def test_what_was_dropped_is_counted(tmp_path: Path) -> None:
     assert data.images is not None
     assert data.images.shape == (17, 48, 48)
     assert data.table["path"].iloc[-1] == "fer2013.csv:22"
-    assert data.soft_labels is None
+    assert data.votes is not None
+    np.testing.assert_array_equal(data.votes[[0, 16]], [[10, 0, 0, 0, 0, 0, 0, 0], [5, 1, 1, 1, 1, 1, 0, 0]])
     assert "fer2013new.csv stands beside fer2013.csv" in data.notes[0]
     expected = "Left out 7 of 24 faces: tie 3, unknown 1, not a face 1, no majority 1, no votes 1."
     assert expected in data.notes
@@ -92,6 +93,12 @@ def test_soft_labels_are_distributions_over_the_chosen_classes(tmp_path: Path) -
     np.testing.assert_array_equal(data.soft_labels.argmax(1), data.table["label"])
     subset = read_annotations(tmp_path, votes="soft", classes=["happy", "neutral"], val_fraction=0)
     np.testing.assert_allclose(subset.soft_labels, [[0, 1], [1, 0], [1 / 4, 3 / 4]])
+    np.testing.assert_array_equal(subset.votes, [[0, 10], [10, 0], [2, 6]])
+
+
+def test_how_far_raters_agree_is_said(tmp_path: Path) -> None:
+    data = read_annotations(write(tmp_path, [*CLEAR, [6, 2, 2, 0, 0, 0, 0, 0, 0, 0]]), val_fraction=0)
+    assert "On the 9 faces with several votes, the winning class has 95.6% of them on average" in data.notes[-1]
 
 
 def test_a_malformed_face_does_not_shift_the_votes(tmp_path: Path) -> None:

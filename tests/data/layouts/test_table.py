@@ -185,6 +185,18 @@ def test_empty_path(tmp_path: Path) -> None:
         read_annotations(tmp_path)
 
 
+def test_a_picture_in_two_rows(tmp_path: Path) -> None:
+    rows = ["a.png,happy", "b.png,sad", "a.png,sad", " b.png,sad", "c.png,sad"]
+    (tmp_path / "labels.csv").write_text("\n".join(["path,label", *rows]))
+    with pytest.raises(DataError, match=r"one label a picture in .*labels.csv.* votes_<.*\(2\): a.png, b.png\."):
+        read_annotations(tmp_path)
+
+
+def test_a_row_without_a_label_is_no_second_one(tmp_path: Path) -> None:
+    write(tmp_path, path=["faces/0.png"] * 2 + [f"faces/{i}.png" for i in range(2, 6)], label=["", *LABELS[1:]])
+    assert len(read_annotations(tmp_path, val_fraction=0, test_fraction=0).table) == 5
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\xfa,label\n", b'path,label\n"x,1\n'])
 @pytest.mark.parametrize("name", ["labels.csv", "labels.parquet"])
 def test_unreadable_table(tmp_path: Path, name: str, content: bytes) -> None:
@@ -205,3 +217,52 @@ def test_which_table_must_be_clear(tmp_path: Path) -> None:
 def test_no_table(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"one of labels\.csv.*found none"):
         read_annotations(tmp_path, "table")
+
+
+@pytest.mark.parametrize("name", ["labels.csv", "labels.parquet"])
+def test_columns_of_votes(tmp_path: Path, name: str) -> None:
+    happy = [6, 0, 5, 1, 0, 0]
+    votes = {"votes_Happiness": happy, "votes_joy": 1, "votes_sad": [1, 4, 0, 0, 5, 0], "votes_unknown": 2}
+    data = read_annotations(write(tmp_path, name, **votes, split="train"), val_fraction=0)
+    assert data.votes is not None
+    assert data.votes.dtype == np.int32
+    # Two spellings of one class are one class, and nobody was asked about anger.
+    assert data.votes.T.tolist() == [[0] * 6, [count + 1 for count in happy], [1, 4, 0, 0, 5, 0]]
+    assert "Votes for what is no class do not count: votes_unknown." in data.notes
+    assert "Fleiss' kappa" in data.notes[-1]
+
+
+def test_votes_follow_their_rows(tmp_path: Path) -> None:
+    labels = ["sad", "", "happy", "angry", "sad", "happy"]
+    write(tmp_path, label=labels, votes_sad=[3, 9, 1, 0, "", 2], votes_happy=[0, 9, 2, 0, 1, 4], split="train")
+    data = read_annotations(tmp_path, classes=["sad", "happy"], val_fraction=0)
+    assert data.table["label"].tolist() == [0, 1, 0, 1]
+    assert data.votes is not None
+    assert data.votes.tolist() == [[3, 0], [1, 2], [0, 1], [2, 4]]
+
+
+def test_votes_for_numbered_classes(tmp_path: Path) -> None:
+    write(tmp_path, label=[1, 0, 1, 0, 1, 0], votes_0=range(6), votes_sad=0, split="train")
+    data = read_annotations(tmp_path, classes=["happy", "sad"], val_fraction=0)
+    assert data.votes is not None
+    assert data.votes[:, 0].tolist() == list(range(6))
+    assert data.votes[:, 1].tolist() == [0] * 6
+
+
+def test_a_table_without_votes_has_none(tmp_path: Path) -> None:
+    data = read_annotations(write(tmp_path, votes_total=10, split="train"), val_fraction=0)
+    assert data.votes is None
+    assert data.soft_labels is None
+    assert "Votes for what is no class do not count: votes_total." in data.notes
+
+
+@pytest.mark.parametrize("count", ["-1", "2.5", "many"])
+def test_votes_that_are_no_counts(tmp_path: Path, count: str) -> None:
+    with pytest.raises(DataError, match=r"counts of votes in the column 'votes_sad' of .*labels.csv"):
+        read_annotations(write(tmp_path, votes_sad=["1", "2", count, "", "0", "3"]))
+
+
+def test_clean_labels_that_differ_are_counted(tmp_path: Path) -> None:
+    write(tmp_path, clean_label=["happy", "happy", "", "angry", "sad", ""], split="train")
+    notes = read_annotations(tmp_path, val_fraction=0).notes
+    assert notes[-1] == "The given label differs from the clean one on 25.0% of 4 training faces."
