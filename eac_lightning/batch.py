@@ -10,6 +10,8 @@ from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.types import Batch
 
 TUPLE_KEYS = ("image", "label", "index")
+MOST_SAMPLES = 2**27
+"""What is kept by sample index grows to the largest: beyond this it is no number of a sample."""
 
 
 def unpack_batch(batch: Any, num_classes: int, device: torch.device | None = None, labelled: bool = True) -> Batch:
@@ -22,7 +24,8 @@ def unpack_batch(batch: Any, num_classes: int, device: torch.device | None = Non
         labelled: Whether the labels are needed; otherwise they may be unknown (-1).
 
     Raises:
-        DataError: If the batch has another form, or a label lies outside the classes.
+        DataError: If the batch has another form, a label lies outside the classes, or soft labels are no
+            distributions over them.
     """
     if isinstance(batch, Mapping):
         fields = dict(batch)
@@ -43,8 +46,54 @@ def unpack_batch(batch: Any, num_classes: int, device: torch.device | None = Non
     fields["image"] = to_float_rgb(fields["image"])
     if labelled:
         check_labels(fields["label"], num_classes)
+        if "soft_label" in fields:
+            check_soft_labels(fields["soft_label"], len(fields["label"]), num_classes)
     fields["label"] = fields["label"].long()
     return cast(Batch, fields)
+
+
+def sample_index(batch: Batch, who: str) -> Tensor:
+    """Return the (N,) int64 indexes of an unpacked batch's samples.
+
+    Args:
+        batch: As :func:`unpack_batch` returns it.
+        who: Who needs them, for the error.
+
+    Raises:
+        ConfigurationError: If the batch has none.
+        DataError: If they are not (N,) integers of at least 0, or too large to be numbers of samples.
+    """
+    if "index" not in batch:
+        raise ConfigurationError(
+            f"{who} keeps what it learns of each sample by its index, but the batch has none. Let the dataset return "
+            "(image, label, index), or a dict with index: the sample's number from 0, in every epoch the same."
+        )
+    index: Any = batch["index"]
+    if not isinstance(index, Tensor) or index.shape != batch["label"].shape or index.is_floating_point():
+        found = f"{tuple(index.shape)} of {index.dtype}" if isinstance(index, Tensor) else type(index).__name__
+        raise DataError(
+            f"Expected the batch's index to be a tensor of {len(batch['label'])} integers, the numbers of its samples, "
+            f"but got {found}."
+        )
+    index = index.long()
+    check_sample_index(index)
+    return cast(Tensor, index)
+
+
+def check_sample_index(index: Tensor) -> None:
+    """Refuse indexes that are no numbers of samples.
+
+    Raises:
+        DataError: If one is below 0, or so large that a memory by index would not fit.
+    """
+    if not len(index):
+        return
+    low, high = (int(bound) for bound in index.aminmax())
+    if low < 0 or high >= MOST_SAMPLES:
+        raise DataError(
+            f"Expected sample indexes from 0 to {MOST_SAMPLES - 1}, but found {low if low < 0 else high}. Number the "
+            "samples of the training set from 0."
+        )
 
 
 def to_float_rgb(image: Tensor) -> Tensor:
@@ -84,6 +133,26 @@ def check_labels(label: Tensor, num_classes: int) -> None:
                 f"Expected labels from 0 to {num_classes - 1} ({num_classes} classes), but found {found}. "
                 "Number the classes from 0, or give the module the number of classes that the data has."
             )
+
+
+def check_soft_labels(soft: Any, samples: int, num_classes: int) -> None:
+    """Refuse soft labels that are not one distribution over the classes for each sample.
+
+    Raises:
+        DataError: If they are not (N, K) floats of at least 0 whose rows sum to 1.
+    """
+    if not isinstance(soft, Tensor) or soft.shape != (samples, num_classes) or not soft.is_floating_point():
+        found = f"{tuple(soft.shape)} of {soft.dtype}" if isinstance(soft, Tensor) else type(soft).__name__
+        raise DataError(
+            f"Expected soft_label to be floats of shape ({samples}, {num_classes}), a distribution over the classes "
+            f"for each face, but got {found}."
+        )
+    # Sums in half precision are out by some thousandths.
+    if not bool(((soft >= 0).all(1) & ((soft.sum(1) - 1).abs() < 0.02)).all()):
+        raise DataError(
+            f"Expected each row of soft_label to be at least 0 and sum to 1, but found {soft.min():g} as the least "
+            f"value and sums from {soft.sum(1).min():g} to {soft.sum(1).max():g}. Divide votes by their number."
+        )
 
 
 def check_image_range(image: Tensor) -> None:

@@ -27,11 +27,12 @@ def main(root: Path = Path("runs/examples"), epochs: int = 6, faces: int = 1200)
         module.train()
         losses = []
         for batch in batches:
-            loss = module.compute_loss(batch).loss  # beside it: logits, and both terms of the loss as logs
+            output = module.compute_loss(batch)  # the loss; beside it logits, and both terms of the loss as logs
             optimizer.zero_grad()
-            loss.backward()
+            output.loss.backward()
             optimizer.step()
-            losses.append(loss.item())
+            module.remember(batch, output)  # ELRModule and SCNModule keep something of each face; EAC keeps nothing
+            losses.append(output.loss.item())
         schedule.step()
 
         module.eval()

@@ -11,6 +11,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from eac_lightning._lightning import L, check_same_namespace
 from eac_lightning.batch import TUPLE_KEYS, check_image_range, to_float_rgb, unpack_batch
 from eac_lightning.errors import ConfigurationError, DataError, TrainingDivergedError
+from eac_lightning.losses.classification import create_classification_loss
 from eac_lightning.metrics.classification import ClassificationReport
 from eac_lightning.metrics.label_noise import WrongLabelShare
 from eac_lightning.models.backbones import create_backbone
@@ -43,6 +44,9 @@ class FERModule(L.LightningModule):
         seed: What every random draw in training follows from; the seed of ``seed_everything`` if left out.
         backbone_options: Further arguments of the backbone, such as ``{"width": 64}`` of ``expnet``. A file of
             weights that knows its own is enough without.
+        loss: What training minimises on the labels: ``"cross_entropy"``, ``"generalized_cross_entropy"`` or
+            ``"symmetric_cross_entropy"``. Validation always tells the plain cross-entropy.
+        loss_options: Its options by name, such as ``{"label_smoothing": 0.1}`` or ``{"q": 0.7}``.
     """
 
     model: CAMClassifier
@@ -62,6 +66,8 @@ class FERModule(L.LightningModule):
         image_size: int | None = None,
         seed: int | None = None,
         backbone_options: dict[str, Any] | None = None,
+        loss: str = "cross_entropy",
+        loss_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -114,7 +120,7 @@ class FERModule(L.LightningModule):
 
     def configure_losses(self) -> None:
         """Build ``self.classification_loss(logits, target)``; targets are labels or distributions."""
-        self.classification_loss = nn.CrossEntropyLoss()
+        self.classification_loss = create_classification_loss(self.hparams["loss"], self.hparams["loss_options"])
 
     def configure_metrics(self) -> None:
         """Build the metrics of the three splits; a subclass calls this one and adds its own."""
@@ -143,6 +149,13 @@ class FERModule(L.LightningModule):
             f"{type(self).__name__} has no compute_loss(batch) -> StepOutput: FERModule is the base of methods. "
             "Take ClassificationModule or EACModule, or override it."
         )
+
+    def remember(self, batch: Any, output: StepOutput) -> None:
+        """Keep ``output.memory`` of a batch's samples, where the method has a memory of samples.
+
+        A training step calls it after :meth:`compute_loss`, which writes nothing; a loop without a Trainer calls it
+        itself, with the batch that it gave to ``compute_loss``.
+        """
 
     # ---- use -----------------------------------------------------------------------------------------------------
 
@@ -200,8 +213,8 @@ class FERModule(L.LightningModule):
         present = any(isinstance(callback, RunReport) for callback in self.trainer.callbacks)  # type: ignore[attr-defined]
         return [] if present else [RunReport()]
 
-    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
-        """Compute the loss under this step's own seed, and keep the books.
+    def training_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
+        """Return ``loss``, computed under this step's own seed, and the (N, K) ``logits``; keep the books.
 
         Raises:
             DataError: If batch normalisation gets one value alone.
@@ -222,8 +235,9 @@ class FERModule(L.LightningModule):
                 f"but step {batch_idx} has {len(unpacked['image'])}. Raise batch_size, or drop the last batch."
             ) from error
         self._check_finite(output.loss, f"step {batch_idx}")
+        self.remember(unpacked, output)
         self._log_training(unpacked, output)
-        return output.loss
+        return {"loss": output.loss} | ({} if output.logits is None else {"logits": output.logits.detach()})
 
     def _check_finite(self, loss: Tensor, where: str) -> None:
         if not torch.isfinite(loss):

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from eac_lightning.errors import ConfigurationError, unknown_name
 from eac_lightning.losses.attention_consistency import attention_consistency
+from eac_lightning.modules.arguments import check_range
 from eac_lightning.modules.base import FERModule
 from eac_lightning.types import StepOutput
 
@@ -30,7 +31,7 @@ class EACModule(FERModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``image_size``, ``lr``, ``weight_decay``, ``lr_decay``,
-            ``seed`` and ``backbone_options``.
+            ``seed``, ``backbone_options``, ``loss`` and ``loss_options``.
         consistency_weight: λ ≥ 0. The paper's 5 is for a pretrained network.
         consistency_warmup_epochs: λ grows evenly over that many epochs before it is whole. From random weights a
             whole λ flattens the maps before there is anything in them, and the network stays at chance for many
@@ -71,6 +72,8 @@ class EACModule(FERModule):
         image_size: int | None = None,
         seed: int | None = None,
         backbone_options: dict[str, Any] | None = None,
+        loss: str = "cross_entropy",
+        loss_options: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(
             num_classes=num_classes,
@@ -84,17 +87,19 @@ class EACModule(FERModule):
             lr_decay=lr_decay,
             seed=seed,
             backbone_options=backbone_options,
+            loss=loss,
+            loss_options=loss_options,
         )
         if view_order not in VIEW_ORDERS:
             raise unknown_name("view_order", view_order, VIEW_ORDERS)
-        for name, low, high in (
+        for name, value, high in (
             ("consistency_weight", consistency_weight, None),
             ("consistency_warmup_epochs", consistency_warmup_epochs, None),
             ("gaussian_noise_std", gaussian_noise_std, None),
             ("erasing_probability", erasing_probability, 1.0),
             ("gaussian_noise_probability", gaussian_noise_probability, 1.0),
         ):
-            _check_range(name, low, high)
+            check_range(name, value, high)
         _check_pair("erasing_scale", erasing_scale, 1.0)
         _check_pair("erasing_ratio", erasing_ratio, None)
         # Zero after normalisation is the mean colour; kornia fills with one number, so it must come after.
@@ -152,12 +157,6 @@ class EACModule(FERModule):
         noisy: Tensor = image + torch.randn_like(image) * std * chosen
         # A picture that comes normalised has no bounds to keep to.
         return noisy.clamp(0, 1) if self.hparams["normalize"] else noisy
-
-
-def _check_range(name: str, value: float, high: float | None) -> None:
-    if value < 0 or (high is not None and value > high):
-        bounds = "at least 0" if high is None else f"from 0 to {high:g}"
-        raise ConfigurationError(f"Expected {name} to be {bounds}, but got {value}.")
 
 
 def _check_pair(name: str, pair: tuple[float, float], high: float | None) -> None:

@@ -47,7 +47,7 @@ class FaceNet2ExpNetModule(ClassificationModule):
 
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``weights``,
-            ``weight_decay``, ``image_size``, ``seed`` and ``backbone_options``.
+            ``weight_decay``, ``image_size``, ``seed``, ``backbone_options``, ``loss`` and ``loss_options``.
         class_names: See there.
         teacher: The face-recognition network: any name that ``create_backbone`` knows.
         teacher_weights: Its weights: a published name or a file.
@@ -70,6 +70,8 @@ class FaceNet2ExpNetModule(ClassificationModule):
         image_size: See there.
         seed: See there.
         backbone_options: What the student is built with; ``student_*`` and the teacher's layer say it where left out.
+        loss: Of stage 2; see there.
+        loss_options: See there.
 
     Raises:
         ConfigurationError: If an argument lies outside its range, or teacher and student do not fit.
@@ -99,6 +101,8 @@ class FaceNet2ExpNetModule(ClassificationModule):
         image_size: int | None = None,
         seed: int | None = None,
         backbone_options: dict[str, Any] | None = None,
+        loss: str = "cross_entropy",
+        loss_options: dict[str, Any] | None = None,
     ) -> None:
         if not isinstance(teacher, str):
             raise ConfigurationError(
@@ -124,6 +128,8 @@ class FaceNet2ExpNetModule(ClassificationModule):
             image_size=image_size,
             seed=seed,
             backbone_options=backbone_options,
+            loss=loss,
+            loss_options=loss_options,
         )
 
     @property

@@ -11,7 +11,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from eac_lightning import ClassificationModule, EACModule, FERDataModule, FERModule, SymmetricNoise, load_module
+from eac_lightning import (
+    ClassificationModule,
+    EACModule,
+    ELRModule,
+    FERDataModule,
+    FERModule,
+    RULModule,
+    SCNModule,
+    SymmetricNoise,
+    load_module,
+)
 from eac_lightning._lightning import L, loggers
 from eac_lightning.errors import CheckpointError, ConfigurationError, DataError, TrainingDivergedError
 from eac_lightning.types import StepOutput
@@ -162,6 +172,36 @@ def test_grey_is_rgb_thrice() -> None:
 def test_a_batch_of_another_form_is_described(wrong: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         module(num_classes=3).compute_loss(wrong)
+
+
+@pytest.mark.parametrize(
+    ("soft", "message"),
+    [
+        (torch.full((6, 4), 0.25), r"soft_label to be floats of shape \(6, 3\).*but got \(6, 4\) of torch.float32"),
+        (torch.ones(6, 3, dtype=torch.long), r"but got \(6, 3\) of torch.int64"),
+        (torch.full((3,), 1 / 3), r"but got \(3,\) of torch.float32"),
+        ([[1.0, 0.0, 0.0]] * 6, "but got list"),
+        (torch.full((6, 3), 3.0), "sum to 1, but found 3 as the least value and sums from 9 to 9. Divide votes"),
+        (torch.tensor([[1.5, -0.5, 0.0]] * 6), "found -0.5 as the least"),
+        (torch.full((6, 3), float("nan")), "found nan"),
+    ],
+)
+@pytest.mark.parametrize("method", [ClassificationModule, ELRModule, SCNModule, RULModule])
+def test_soft_labels_that_are_no_distributions_are_refused(method: Any, soft: Any, message: str) -> None:
+    made = method(num_classes=3, backbone="tiny")
+    with pytest.raises(DataError, match=message):
+        made.compute_loss({**batch(), "index": torch.arange(6), "soft_label": soft})
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("method", [ClassificationModule, ELRModule, SCNModule, RULModule])
+def test_soft_labels_of_any_float_type_are_learned_from(method: Any, dtype: torch.dtype) -> None:
+    made = method(num_classes=3, backbone="tiny", loss="symmetric_cross_entropy")
+    soft = torch.tensor([0.5, 0.3, 0.2], dtype=dtype).expand(6, 3)
+    output = made.compute_loss({**batch(), "index": torch.arange(6), "soft_label": soft})
+    output.loss.backward()
+    assert torch.isfinite(output.loss)
+    assert made.model.classifier.weight.grad.abs().sum() > 0
 
 
 def test_maps_logits_and_features_agree() -> None:
