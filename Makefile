@@ -29,7 +29,7 @@ check: $(INSTALLED_DEV)  ## style, format, types
 	$(VENV)/bin/mypy
 
 test: $(INSTALLED_DEV)  ## every test but the slow ones, with coverage
-	$(VENV)/bin/python -m pytest -m "not slow" --cov --cov-report=term
+	$(VENV)/bin/python -m pytest -n 2 -m "not slow" --cov --cov-report=term
 
 slow: $(INSTALLED_DEV)  ## the tests that take minutes
 	$(VENV)/bin/python -m pytest -m slow

@@ -11,43 +11,59 @@ _WHERE = {
     "ClassificationModule": "modules.classification",
     "ConfusionMatrixCallback": "callbacks.confusion",
     "EACModule": "modules.eac",
+    "ELRModule": "modules.elr",
     "FERDataModule": "data.datamodule",
     "FERModule": "modules.base",
     "FaceNet2ExpNetModule": "modules.facenet2expnet",
+    "InstanceNoise": "labels.instance_noise",
+    "LabelAuditCallback": "callbacks.label_audit",
     "LabelNoise": "labels.noise",
     "NoiseFile": "labels.noise",
     "PairNoise": "labels.noise",
     "PredictionWriter": "callbacks.predictions",
     "Predictor": "inference",
     "StepOutput": "types",
+    "RULModule": "modules.rul",
+    "SCNModule": "modules.scn",
     "SymmetricNoise": "labels.noise",
     "SyntheticFERDataModule": "data.synthetic",
     "TransitionNoise": "labels.noise",
     "attention_consistency": "losses.attention_consistency",
     "class_activation_maps": "losses.attention_consistency",
     "create_backbone": "models.backbones",
+    "create_classification_loss": "losses.classification",
     "feature_regression": "losses.feature_regression",
+    "generalized_cross_entropy": "losses.generalized_cross_entropy",
     "list_backbones": "models.backbones",
     "load_module": "modules.loading",
     "register_backbone": "models.backbones",
+    "symmetric_cross_entropy": "losses.symmetric_cross_entropy",
 }
 
 if TYPE_CHECKING:
     from eac_lightning.callbacks.cam import CAMCallback
     from eac_lightning.callbacks.confusion import ConfusionMatrixCallback
+    from eac_lightning.callbacks.label_audit import LabelAuditCallback
     from eac_lightning.callbacks.predictions import PredictionWriter
     from eac_lightning.data.datamodule import FERDataModule
     from eac_lightning.data.synthetic import SyntheticFERDataModule
     from eac_lightning.inference import Predictor
+    from eac_lightning.labels.instance_noise import InstanceNoise
     from eac_lightning.labels.noise import LabelNoise, NoiseFile, PairNoise, SymmetricNoise, TransitionNoise
     from eac_lightning.losses.attention_consistency import attention_consistency, class_activation_maps
+    from eac_lightning.losses.classification import create_classification_loss
     from eac_lightning.losses.feature_regression import feature_regression
+    from eac_lightning.losses.generalized_cross_entropy import generalized_cross_entropy
+    from eac_lightning.losses.symmetric_cross_entropy import symmetric_cross_entropy
     from eac_lightning.models.backbones import create_backbone, list_backbones, register_backbone
     from eac_lightning.modules.base import FERModule
     from eac_lightning.modules.classification import ClassificationModule
     from eac_lightning.modules.eac import EACModule
+    from eac_lightning.modules.elr import ELRModule
     from eac_lightning.modules.facenet2expnet import FaceNet2ExpNetModule
     from eac_lightning.modules.loading import load_module
+    from eac_lightning.modules.rul import RULModule
+    from eac_lightning.modules.scn import SCNModule
     from eac_lightning.types import StepOutput
 
 __all__ = [
@@ -55,14 +71,19 @@ __all__ = [
     "ClassificationModule",
     "ConfusionMatrixCallback",
     "EACModule",
+    "ELRModule",
     "FERDataModule",
     "FERModule",
     "FaceNet2ExpNetModule",
+    "InstanceNoise",
+    "LabelAuditCallback",
     "LabelNoise",
     "NoiseFile",
     "PairNoise",
     "PredictionWriter",
     "Predictor",
+    "RULModule",
+    "SCNModule",
     "StepOutput",
     "SymmetricNoise",
     "SyntheticFERDataModule",
@@ -70,10 +91,13 @@ __all__ = [
     "attention_consistency",
     "class_activation_maps",
     "create_backbone",
+    "create_classification_loss",
     "feature_regression",
+    "generalized_cross_entropy",
     "list_backbones",
     "load_module",
     "register_backbone",
+    "symmetric_cross_entropy",
 ]
 
 

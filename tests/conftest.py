@@ -1,5 +1,6 @@
 """Small things that many tests need: a tiny backbone, and faces on disk."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+from eac_lightning.data.layouts import fer2013, ferplus
 from eac_lightning.models import backbones
 
 CLASSES = ("anger", "happiness", "neutral")
@@ -52,6 +54,23 @@ def make_faces(root: Path, per_class: tuple[int, int, int] = (8, 4, 4), size: in
             for i in range(count):
                 pixels = rng.integers(0, 60, (size, size, 3)) + 90 * label
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{i}.png")
+    return root
+
+
+def make_fer2013(
+    root: Path, faces: Sequence[tuple[str, dict[str, int]]], usages: Sequence[str] = ("Training",)
+) -> Path:
+    """Write fer2013.csv with these labels, beside fer2013new.csv with these votes; usages take turns."""
+    rng = np.random.default_rng(0)
+    pixels, votes = ["emotion,pixels,Usage"], [f"Usage,Image name,{','.join(ferplus.COLUMNS)}"]
+    for number, (given, counts) in enumerate(faces):
+        usage = usages[number % len(usages)]
+        face = " ".join(map(str, rng.integers(0, 256, fer2013.SIDE**2)))
+        pixels.append(f"{fer2013.CLASSES.index(given)},{face},{usage}")
+        votes.append(f"{usage},{number}.png,{','.join(str(counts.get(name, 0)) for name in ferplus.COLUMNS)}")
+    root.mkdir(exist_ok=True)
+    (root / "fer2013.csv").write_text("\n".join(pixels))
+    (root / "fer2013new.csv").write_text("\n".join(votes))
     return root
 
 

@@ -18,6 +18,20 @@ EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 FACES = 40  # the fewest that leave each of two classes three faces to validate and three to test on
 
 
+def audit_labels(said: str, root: Path) -> None:
+    before, after = (re.search(rf"{name}: (\d+) of 28 labels are wrong", said) for name in ("as_given", "corrected"))
+    suspects = re.search(r"(\d+) suspects, of which (\d+) are wrong", said)
+    assert before is not None
+    assert after is not None
+    assert suspects is not None
+    # With two classes a suggestion is the other one: right for a wrong label, wrong for a right one.
+    count, found = map(int, suspects.groups())
+    assert int(after[1]) == int(before[1]) - found + (count - found)
+    folder = root / "audit_labels" / "as_given"
+    assert (folder / "gallery.html").read_text().count('"path":"train/') == count
+    assert len((folder / "corrections.csv").read_text().splitlines()) == count + 1
+
+
 def draw_maps(said: str, root: Path) -> None:
     assert "face, happiness, surprise" in said
     sheet = np.asarray(Image.open(root / "draw_maps" / "classes.png"))
@@ -82,6 +96,7 @@ def without_cli(said: str, root: Path) -> None:
 CHECKS: dict[str, Callable[[str, Path], None]] = {
     check.__name__: check
     for check in (
+        audit_labels,
         draw_maps,
         facenet2expnet,
         own_backbone,

@@ -62,6 +62,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_synth(commands.add_parser("synth", help="write a data set of synthetic faces with known labels"))
     _add_faces(commands.add_parser("faces", help="detect, align and cut out the faces of photographs"))
     _add_cam(commands.add_parser("cam", help="draw class activation maps of pictures"))
+    _add_audit(commands.add_parser("audit", help="which training labels are suspect: table, figures, HTML gallery"))
     _add_weights(commands.add_parser("weights", help="what each backbone can begin from; convert files of weights"))
     _add_infer(commands.add_parser("infer", help="photographs to faces to expressions: JSON, CSV, annotated pictures"))
     commands.add_parser("doctor", help="versions, devices, known bad combinations").set_defaults(module="doctor")
@@ -75,7 +76,9 @@ def _add_recipes(parser: argparse.ArgumentParser) -> None:
 
 def _add_layout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, help="the data set's folder, or its table")
-    parser.add_argument("--layout", default="auto", help="folder, table, fer2013, ferplus, rafdb, or auto")
+    parser.add_argument(
+        "--layout", default="auto", help="folder, table, fer2013, ferplus, fer2013_natural, rafdb, or auto"
+    )
     parser.add_argument("--classes", nargs="+", help="which classes, in which order")
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="ROLE=NAME", help="a table's columns: label=emotion …"
@@ -88,13 +91,24 @@ def _add_layout(parser: argparse.ArgumentParser) -> None:
 
 def _add_data(parser: argparse.ArgumentParser) -> None:
     _add_layout(parser)
+    parser.add_argument(
+        "--near",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="look for pictures that are nearly the same, too; slow beyond 100,000 (default: yes)",
+    )
     parser.set_defaults(module="inspect_data")
 
 
 def _add_noise(parser: argparse.ArgumentParser) -> None:
     _add_layout(parser)
     parser.add_argument("--rate", type=float, required=True, help="share of the training labels to change, 0 to 1")
-    parser.add_argument("--kind", default="symmetric", choices=("symmetric", "pair"), help="default: symmetric")
+    parser.add_argument(
+        "--kind", default="symmetric", choices=("symmetric", "pair", "instance"), help="default: symmetric"
+    )
+    parser.add_argument(
+        "--probabilities", help="instance: table with path and p_<class>, such as predictions.csv (default: the votes)"
+    )
     parser.add_argument("--exact", action="store_true", help="change exactly that share (symmetric only)")
     parser.add_argument("--out", type=Path, default=Path("noise.csv"), help="the file to write (default: noise.csv)")
     parser.set_defaults(module="write_noise")
@@ -147,6 +161,42 @@ def _add_cam(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--method", default="cam", help="cam, or grad_cam, layer_cam (extra `cam`)")
     parser.set_defaults(module="draw_cam")
+
+
+def _add_audit(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("checkpoint", type=Path, metavar="RUN|CKPT", help="a run's folder, or a checkpoint in it")
+    parser.add_argument("--root", type=Path, help="where the faces lie (default: where the run was trained on them)")
+    parser.add_argument("--out", type=Path, help="folder to write (default: the run's, or folds/ or cleanlab/ in it)")
+    parser.add_argument(
+        "--score",
+        help="what ranks: p_given, loss, margin, aum, disagreements, consistency, agreement, combined (combined)",
+    )
+    parser.add_argument(
+        "--folds",
+        type=int,
+        metavar="K",
+        help="train the run's module K times, each without a part of the labels, and ask it about that part",
+    )
+    parser.add_argument(
+        "--method",
+        default="network",
+        choices=("network", "cleanlab"),
+        help="who judges: scores of the network, or cleanlab (extra `audit`; with --folds)",
+    )
+    parser.add_argument(
+        "--quality",
+        choices=("self_confidence", "normalized_margin", "confidence_weighted_entropy"),
+        help="cleanlab: its label quality (default: self_confidence)",
+    )
+    parser.add_argument("--again", action="store_true", help="ask the network, even if training has kept its answers")
+    parser.add_argument(
+        "--gallery", type=int, default=5000, metavar="N", help="most suspects in the gallery; 0: none (default: 5000)"
+    )
+    parser.add_argument("--device", default="cpu", help="such as cuda (default: cpu)")
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="MODULE", help="of your own method"
+    )
+    parser.set_defaults(module="audit")
 
 
 def _add_weights(parser: argparse.ArgumentParser) -> None:

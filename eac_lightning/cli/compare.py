@@ -13,7 +13,10 @@ from eac_lightning.callbacks.report import LAST_EPOCHS, RESULTS, write_json
 from eac_lightning.cli.training import EACCLI, configure_logging, prepare_arguments, train
 from eac_lightning.errors import ConfigurationError
 
-BASELINE = "eac_lightning.ClassificationModule"
+# The loss too: a recipe's own would stay in force.
+BASELINE = [
+    "--model", "eac_lightning.ClassificationModule", "--model.loss", "cross_entropy", "--model.loss_options", "null",
+]  # fmt: skip
 SUMMARY = "summary.json"
 COLUMNS = {
     "best": "overall\nbest",
@@ -29,7 +32,8 @@ class ComparedCLI(EACCLI):
     def before_instantiate_classes(self) -> None:
         """Move the run into ``default_root_dir/METHOD``."""
         config = self.config[self.subcommand]
-        self.method = method_name(config["model"]["class_path"])
+        loss = config["model"].get("init_args", {}).get("loss", "cross_entropy")
+        self.method = method_name(config["model"]["class_path"], loss)
         self.compared_folder = Path(config["trainer"]["default_root_dir"])
         config["trainer"]["default_root_dir"] = str(self.compared_folder / self.method)
         super().before_instantiate_classes()
@@ -48,7 +52,7 @@ def run(arguments: Sequence[str]) -> int:
     options = prepare_arguments(arguments[1:])
     results: dict[str, dict[str, float]] = {}
     folder = Path()
-    for swap in (["--model", BASELINE], []):
+    for swap in (BASELINE, []):
         cli = train(["fit", *options, *swap], ComparedCLI)
         if cli is None:
             return 2
@@ -67,11 +71,11 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def method_name(class_path: str) -> str:
-    """Return a method's short name: ``EACModule`` is ``eac``, ``ClassificationModule`` ``cross_entropy``."""
+def method_name(class_path: str, loss: str = "cross_entropy") -> str:
+    """Return a method's short name: ``EACModule`` is ``eac``, ``ClassificationModule`` goes by its loss."""
     name = class_path.rpartition(".")[2].removesuffix("Module")
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    return "cross_entropy" if snake == "classification" else snake
+    return loss if snake == "classification" else snake
 
 
 def read_summary(path: Path) -> dict[str, float]:

@@ -44,6 +44,9 @@ def test_data_says_what_is_there(faces: Path, capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr().out
     assert "happiness" in said
     assert "broken.png" in said
+    assert "identical or nearly" in said
+    assert main(["data", str(faces), "--no-near"]) == 0
+    assert "identical or nearly" not in capsys.readouterr().out
     assert main(["data", "nowhere"]) == 1
     assert "nowhere" in capsys.readouterr().err
 
@@ -65,6 +68,21 @@ def test_noise_is_written_once_and_replayed(faces: Path, capsys: pytest.CaptureF
     assert main(["noise", str(faces), "--rate", "0.5", "--kind", "pair", "--exact", "--out", "exact.csv"]) == 1
     assert main(["noise", str(faces), "--rate", "1.5", "--out", "much.csv"]) == 1
     assert not Path("much.csv").exists()
+    assert main(["noise", str(faces), "--rate", "0.5", "--probabilities", "p.csv", "--out", "other.csv"]) == 1
+    assert "goes with --kind instance" in capsys.readouterr().err
+
+
+def test_noise_by_probabilities(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = sorted(path.relative_to(faces).as_posix() for path in faces.rglob("*.png"))
+    rows = [f"{path},0.2,0.2,0.6\n" for path in paths]
+    Path("predictions.csv").write_text("path,p_anger,p_happiness,p_neutral\n" + "".join(rows))
+    options = ["noise", str(faces), "--kind", "instance", "--rate", "0.5"]
+    assert main(options) == 1
+    assert "the data bring no votes" in " ".join(capsys.readouterr().err.split())
+    assert main([*options, "--probabilities", "predictions.csv"]) == 0
+    with Path("noise.csv").open() as file:
+        moved = [row for row in csv.DictReader(file) if row["changed"] == "1"]
+    assert {row["label"] for row in moved if row["clean_label"] != "neutral"} == {"neutral"}
 
 
 def test_noise_covers_the_training_split_that_was_asked_for(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:

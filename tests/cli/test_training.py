@@ -12,10 +12,11 @@ import yaml
 
 from eac_lightning.cli import main
 from eac_lightning.cli.explain import explain
+from eac_lightning.data.layouts import fer2013
 from eac_lightning.recipes import find_recipe, list_recipes
-from tests.conftest import CLASSES, make_faces
+from tests.conftest import CLASSES, make_faces, make_fer2013
 
-RECIPES = [name for name, path in list_recipes().items() if "model" in yaml.safe_load(path.read_text())]
+RECIPES = [name for name, path in list_recipes().items() if "seed_everything" in yaml.safe_load(path.read_text())]
 OVERLAYS = [name for name in list_recipes() if name not in RECIPES]
 
 
@@ -40,7 +41,15 @@ def small(recipe: str, folder: Path) -> list[str]:
         ]
     model = yaml.safe_load(find_recipe(recipe).read_text())["model"]["init_args"]
     size = 80 if "facenet" in (model.get("backbone"), model.get("teacher")) else 32  # facenet's least is 75
-    return [*options, f"--data.root={make_faces(folder.with_name('faces'))}", f"--data.image_size={size}"]
+    make = make_natural_noise if recipe == "natural_noise_fer2013" else make_faces
+    return [*options, f"--data.root={make(folder.with_name('faces'))}", f"--data.image_size={size}"]
+
+
+def make_natural_noise(root: Path) -> Path:
+    """Write 24 training, 12 validation and 12 test faces of FER2013, every third of them mislabelled."""
+    names = [fer2013.CLASSES[i % 7] for i in range(48)]
+    faces = [(names[i - (i % 3 == 0)], {name: 10}) for i, name in enumerate(names)]
+    return make_fer2013(root, faces, ["Training", "PublicTest", "Training", "PrivateTest"])
 
 
 def fit_small(root: Path, *more: str) -> list[str]:
@@ -91,7 +100,12 @@ def test_a_recipe_says_what_it_is_and_every_setting(recipe: str) -> None:
 
 @pytest.mark.parametrize("overlay", [name for name in OVERLAYS if name.startswith("noise/")])
 def test_noise_overlays_move_their_share(overlay: str, here: Path, faces: Path) -> None:
-    assert main([*fit_small(faces), "-c", overlay]) == 0
+    options = []
+    if "instance" in overlay:  # these faces have no votes
+        rows = [f"{path.relative_to(faces).as_posix()},0.5,0.3,0.2\n" for path in faces.rglob("*.png")]
+        Path("doubts.csv").write_text("path,p_anger,p_happiness,p_neutral\n" + "".join(rows))
+        options = ["--data.noise.probabilities", "doubts.csv"]
+    assert main([*fit_small(faces), "-c", overlay, *options]) == 0
     rate = yaml.safe_load((here / "run" / "config.yaml").read_text())["data"]["init_args"]["noise"]["init_args"]["rate"]
     assert rate == int(overlay.rpartition("_")[2]) / 100
     assert "memorized" in json.loads((here / "run" / "results.json").read_text())["fit"]
@@ -101,6 +115,24 @@ def test_noise_overlays_move_their_share(overlay: str, here: Path, faces: Path) 
 def test_data_overlays_name_their_layout(overlay: str) -> None:
     content = yaml.safe_load(find_recipe(overlay).read_text())
     assert content["data"]["init_args"]["layout"] == overlay.removeprefix("data/")
+
+
+@pytest.mark.parametrize("budget", ["laptop", "full"])
+def test_the_schedules_of_the_benchmark_compose_and_audit(budget: str, here: Path, faces: Path) -> None:
+    more = [
+        "--data.image_size",
+        "16",
+        "--data.subset",
+        "20",
+        "--trainer.max_epochs",
+        "1",
+        "--trainer.accelerator",
+        "cpu",
+    ]
+    command = ["fit", "-c", "ce_mobilefacenet", "-c", "data/folder", "-c", f"noise_benchmark/{budget}", *more]
+    where = ["--data.root", str(faces), "--trainer.default_root_dir", "run", "--model.backbone", "tiny"]
+    assert main([*command, *where]) == 0
+    assert (here / "run" / "audit.parquet").is_file()
 
 
 def test_the_folder_overlay_composes(here: Path, faces: Path) -> None:
@@ -137,6 +169,14 @@ def test_compare_trains_both_from_one_start(here: Path, faces: Path, capsys: pyt
     printed = capsys.readouterr().out
     assert "memorised" in printed
     assert "summary.json" in printed
+
+
+def test_compare_sets_a_loss_beside_cross_entropy(here: Path, faces: Path) -> None:
+    assert main(["compare", "-c", "gce_mobilefacenet", *fit_small(faces)[3:]]) == 0
+    assert set(json.loads(Path("run/summary.json").read_text())) == {"cross_entropy", "generalized_cross_entropy"}
+    for method, options in (("cross_entropy", None), ("generalized_cross_entropy", {"q": 0.7})):
+        model = yaml.safe_load(Path("run", method, "config.yaml").read_text())["model"]["init_args"]
+        assert (model["loss"], model["loss_options"]) == (method, options)
 
 
 def test_compare_needs_another_method(here: Path, faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
