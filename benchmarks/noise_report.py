@@ -144,8 +144,9 @@ def draw(cells: list[dict[str, Any]], folder: Path) -> None:
             axis.title.set_size("medium")
             axis.grid(alpha=0.3)
         seeds = sorted({cell["seed"] for group in groups.values() for cell in group})
-        figure.suptitle(f"{noise}: mean of seeds {', '.join(map(str, seeds))}; shaded from lowest to highest")
-        figure.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=8, frameon=False)
+        figure.suptitle(f"{noise}, seeds {', '.join(map(str, seeds))}: mean and range")
+        handles = axes[0][0].get_legend_handles_labels()
+        figure.legend(*handles, loc="outside lower center", ncols=2 * len(panels), frameon=False)
         figure.savefig(folder / f"noise_{noise}.png", dpi=90)
         plt.close(figure)
 

@@ -52,7 +52,8 @@ class Observations:
         if length > len(self.columns["given"]):
             # By a half more than there is, so that growing batch by batch stays linear.
             length = max(length, 3 * len(self.columns["given"]) // 2)
-            self.columns = {name: _grown(column, length, _EMPTY[name]) for name, column in self.columns.items()}
+            for name, empty in _EMPTY.items():
+                self.columns[name] = _grown(self.columns[name], length, empty)
         seen = {"given": given, "logits": logits, "consistency": consistency, "agreement": agreement}
         for name, values in seen.items():
             if values is not None:

@@ -310,7 +310,8 @@ class FERDataModule(L.LightningDataModule):
         rows = reduce_training(table, rows, self.per_class, self.subset, self._seed)
         if self.folds is None:
             return rows if split == "train" else rows[:0]
-        held_out = assign_folds(table.iloc[rows], self.folds, self._seed, self.class_names) == self.fold
+        seed = derive_seed(self._seed, "folds")
+        held_out = assign_folds(table.iloc[rows], self.folds, seed, self.class_names) == self.fold
         part: NDArray[np.int64] = rows[held_out if split == "held_out" else ~held_out]
         return part
 

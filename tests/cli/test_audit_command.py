@@ -326,8 +326,10 @@ def test_all_labels_right_and_all_wrong(rate: int, here: Path, capsys: pytest.Ca
     assert kept.get("known") == {"noise_rate": float(rate)}
     assert f"Known to be wrong: {rate:.1%}, so there is nothing to tell apart." in said
     assert "nan" not in said
-    if rate == 0:  # separable: the network is sure of every label
-        assert kept["noise_rate"]["estimate"] <= 0.5
+    # Two components would split the losses even of labels that are all right.
+    contradicted = (read_audit(Path("run"))["margin"] <= 0).mean()
+    assert kept["noise_rate"]["estimate"] <= contradicted + 1e-9
+    assert kept["noise_rate"]["estimate"] <= 0.5 or rate
 
 
 def test_a_class_that_nothing_is_labelled_as(here: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 from eac_lightning._lightning import L, callbacks
 from eac_lightning.data import datamodule as datamodule_module
 from eac_lightning.data.datamodule import FERDataModule
+from eac_lightning.data.splits import assign_folds
 from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.labels.noise import SymmetricNoise
+from eac_lightning.seeding import derive_seed
 from eac_lightning.types import Batch
 
 MakeFolder = Callable[..., Path]
@@ -362,3 +364,12 @@ def test_folds_are_of_the_faces_that_train_and_keep_their_noise(make_folder: Mak
 def test_one_fold_is_none(make_folder: MakeFolder) -> None:
     with pytest.raises(ConfigurationError, match="at least 2 folds, but got 1"):
         FERDataModule(make_folder(), **SMALL, folds=1).setup("fit")
+
+
+def test_folds_are_dealt_by_a_seed_of_their_own(make_folder: MakeFolder) -> None:
+    data = FERDataModule(make_folder({"train": 8, "val": 2, "test": 2}), **(SMALL | {"seed": 3}), folds=4, fold=1)
+    data.setup("fit")
+    rows = data.annotations.table[data.annotations.table["split"] == "train"]
+    held_out = rows.index[assign_folds(rows, 4, derive_seed(3, "folds")) == 1]
+    asked = torch.cat([batch["index"] for batch in data.audit_dataloader()])
+    assert asked.tolist() == held_out.tolist()
