@@ -43,10 +43,12 @@ if TYPE_CHECKING:
     import pytorch_lightning.callbacks as callbacks
     import pytorch_lightning.cli as cli
     import pytorch_lightning.loggers as loggers
+    import pytorch_lightning.plugins as plugins
 else:
     L = importlib.import_module(NAMESPACE)
     callbacks = importlib.import_module(f"{NAMESPACE}.callbacks")
     loggers = importlib.import_module(f"{NAMESPACE}.loggers")
+    plugins = importlib.import_module(f"{NAMESPACE}.plugins")
 
     def __getattr__(name: str):
         # LightningCLI pulls jsonargparse in, which only the command line needs.
@@ -68,4 +70,4 @@ def check_same_namespace(trainer: object) -> None:
         )
 
 
-__all__ = ["NAMESPACE", "L", "callbacks", "check_same_namespace", "choose_namespace", "cli", "loggers"]
+__all__ = ["NAMESPACE", "L", "callbacks", "check_same_namespace", "choose_namespace", "cli", "loggers", "plugins"]

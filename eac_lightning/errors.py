@@ -20,8 +20,20 @@ class CheckpointError(EACError, ValueError):
     """A checkpoint or a file of weights does not fit what is to be loaded."""
 
 
+class StorageError(EACError, OSError):
+    """A file cannot be written."""
+
+
 class TrainingDivergedError(EACError, RuntimeError):
     """The loss is no longer a finite number."""
+
+
+class ProcessDiedError(EACError, RuntimeError):
+    """Another process of the training is gone."""
+
+
+class OutOfMemoryError(EACError, MemoryError):
+    """A batch, or the pictures, need more memory than there is."""
 
 
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigurationError:

@@ -9,8 +9,10 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from eac_lightning._files import replacing
 from eac_lightning._lightning import L
 from eac_lightning.callbacks._folder import run_folder
+from eac_lightning.runs.metrics_logger import MetricsLogger
 
 RESULTS = "results.json"
 LAST_EPOCHS = 5
@@ -29,22 +31,27 @@ class RunReport(L.Callback):
         self.seconds = 0.0
         self._started = 0.0
         self._validated = False
+        self._rows: dict[int, dict[str, float]] = {}  # of metrics.csv, shared with its logger
 
     def state_dict(self) -> dict[str, Any]:
         """Return what must survive an interruption."""
-        return {"history": self.history, "seconds": self._elapsed()}
+        return {"history": self.history, "seconds": self._elapsed(), "rows": self._rows}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from an interruption."""
         self.history = list(state_dict["history"])
         self.seconds = float(state_dict["seconds"])
+        self._rows = state_dict.get("rows", {})
 
     def _elapsed(self) -> float:
         return self.seconds + (time.perf_counter() - self._started if self._started else 0.0)
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start the clock."""
+        """Start the clock; give the table of metrics the rows from before an interruption."""
         self._started = time.perf_counter()
+        for logger in trainer.loggers:
+            if isinstance(logger, MetricsLogger):
+                logger.rows = self._rows
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Note that this epoch has figures of its own."""
@@ -133,7 +140,5 @@ def results_table(results: dict[str, Any]) -> Table:
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a file whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(path)
+    with replacing(path) as partial:
+        partial.write_text(json.dumps(content, indent=2) + "\n")

@@ -1,6 +1,7 @@
 """``eac compare``: a recipe's module beside plain cross-entropy, on one data set, noise draw and start."""
 
 import json
+import logging
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from rich.table import Table
 from eac_lightning.callbacks.report import LAST_EPOCHS, RESULTS, write_json
 from eac_lightning.cli.training import EACCLI, configure_logging, prepare_arguments, train
 from eac_lightning.errors import ConfigurationError
+from eac_lightning.runs.folder import FINISHED, changed_settings
 
 # The loss too: a recipe's own would stay in force.
 BASELINE = [
@@ -29,14 +31,48 @@ COLUMNS = {
 class ComparedCLI(EACCLI):
     """A fit whose run folder is named after its method, inside that of the recipe."""
 
+    def add_arguments_to_parser(self, parser: Any) -> None:
+        """Train on one device, however many there are."""
+        super().add_arguments_to_parser(parser)
+        parser.set_defaults({"trainer.devices": 1})
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        """Refuse several processes, each of which would go on to the second method and write the comparison.
+
+        Raises:
+            ConfigurationError: If several devices or machines were asked for.
+        """
+        trainer = super().instantiate_trainer(**kwargs)
+        if trainer.world_size > 1:
+            raise ConfigurationError(
+                f"`eac compare` runs as one process, but {trainer.world_size} were asked for. Leave --trainer.devices "
+                "and --trainer.num_nodes away, or train each method with `eac fit`, which takes several."
+            )
+        return trainer
+
     def before_instantiate_classes(self) -> None:
         """Move the run into ``default_root_dir/METHOD``."""
         config = self.config[self.subcommand]
         loss = config["model"].get("init_args", {}).get("loss", "cross_entropy")
         self.method = method_name(config["model"]["class_path"], loss)
         self.compared_folder = Path(config["trainer"]["default_root_dir"])
-        config["trainer"]["default_root_dir"] = str(self.compared_folder / self.method)
+        folder = self.compared_folder / self.method
+        config["trainer"]["default_root_dir"] = str(folder)
+        # Of a comparison that was interrupted, what is finished is not trained again.
+        self.is_done = (
+            config["resume"] is not False
+            and not (self.compared_folder / SUMMARY).exists()
+            and (folder / FINISHED).exists()
+            and not changed_settings(folder, self.settings(config))
+        )
         super().before_instantiate_classes()
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        if self.is_done:
+            logging.getLogger("eac_lightning").info("%s is finished already", self.compared_folder / self.method)
+        else:
+            (self.compared_folder / SUMMARY).unlink(missing_ok=True)  # of an earlier comparison, whose runs move away
+            super()._run_subcommand(subcommand)
 
 
 def run(arguments: Sequence[str]) -> int:

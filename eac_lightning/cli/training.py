@@ -2,9 +2,7 @@
 
 import argparse
 import importlib
-import json
 import logging
-import shutil
 import warnings
 from collections.abc import Sequence
 from functools import partial
@@ -12,23 +10,30 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import jsonargparse
+import yaml
 from rich.console import Console
 from rich.logging import RichHandler
 from rich.text import Text
 
 import eac_lightning
-from eac_lightning._lightning import L, callbacks, loggers
+from eac_lightning._files import replacing
+from eac_lightning._lightning import L, callbacks, plugins
 from eac_lightning._lightning import cli as lightning_cli
+from eac_lightning.callbacks.failures import report_failures
 from eac_lightning.callbacks.predictions import PredictionWriter
-from eac_lightning.callbacks.report import RESULTS
 from eac_lightning.cli.explain import explain
+from eac_lightning.cli.failures import explained
 from eac_lightning.errors import ConfigurationError, EACError
 from eac_lightning.recipes import find_recipe
+from eac_lightning.runs.checkpoints import LAST, BestCheckpoint, DurableCheckpointIO, LastCheckpoint, last_whole
+from eac_lightning.runs.folder import CONFIG, RunFolder, find_beginning
+from eac_lightning.runs.metrics_logger import MetricsLogger
 
 _NOTHING_TO_DO = (
     "LeafSpec",  # of torch, inside Lightning
     "does not have many workers",  # the store needs none
     "smaller than the logging interval",
+    "sync_dist=True",  # torchmetrics have summed over the ranks
     "callbacks used to create the checkpoint need to be provided",  # an evaluation writes no checkpoints
     "args parameter is intended to run from within Python",  # these are the arguments of the process
     "Couldn't infer the batch indices",  # ours come with each batch
@@ -37,10 +42,22 @@ _NOTHING_TO_DO = (
 CLI = TypeVar("CLI", bound="EACCLI")
 
 
+class SettingsFile(lightning_cli.SaveConfigCallback):
+    """Writes ``config.yaml``, whole and without what only this one command was given."""
+
+    def save_config(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:  # noqa: ARG002
+        """Write it beside the checkpoints."""
+        folder = Path(self.config["trainer"]["default_root_dir"])
+        settings = self.config.clone()
+        settings["ckpt_path"] = settings["resume"] = None
+        with replacing(folder / CONFIG) as partial:
+            partial.write_text(self.parser.dump(settings, skip_none=False), encoding="utf-8")
+
+
 class EACCLI(lightning_cli.LightningCLI):
     """LightningCLI whose runs keep everything in one folder, ``--trainer.default_root_dir``."""
 
-    kept: Path | None = None
+    run_folder: RunFolder | None = None
 
     def __init__(self, arguments: Sequence[str]) -> None:
         for name in eac_lightning.__all__:  # short class names (`--model EACModule`) are those imported
@@ -53,7 +70,8 @@ class EACCLI(lightning_cli.LightningCLI):
             subclass_mode_model=True,
             subclass_mode_data=True,
             seed_everything_default=0,
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=SettingsFile,
+            save_config_kwargs={"save_to_log_dir": False},
             parser_kwargs=strict | {name: dict(strict) for name in self.subcommands()},
             load_from_checkpoint_support=False,
             args=list(arguments),
@@ -61,6 +79,12 @@ class EACCLI(lightning_cli.LightningCLI):
 
     def add_arguments_to_parser(self, parser: Any) -> None:
         """Make EAC on a folder of faces the default, and let the data tell the module its classes and image size."""
+        parser.add_argument(
+            "--resume",
+            type=bool | None,
+            default=None,
+            help="fit: go on from what the run folder holds; left out, from an unfinished run of the same settings",
+        )
         # Known when the module is built, they let the network stand before an --optimizer asks for its parameters.
         for name in ("class_names", "image_size"):
             parser.link_arguments(
@@ -85,19 +109,43 @@ class EACCLI(lightning_cli.LightningCLI):
         config = self.config[self.subcommand]
         if config.get("weights_only") is None:
             config["weights_only"] = True
-        if self.subcommand != "fit" or config.get("ckpt_path"):
-            config["ckpt_path"] = _checkpoint_of(Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path"))
+        folder, checkpoint = Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path")
+        if self.subcommand != "fit" or checkpoint:
+            config["ckpt_path"] = _checkpoint_of(folder, checkpoint)
+        if self.subcommand == "fit" and not config["trainer"]["fast_dev_run"]:
+            self.run_folder = self._begin(folder, config)
         if self.subcommand != "fit":
             self.save_config_callback = None
             # The checkpoint holds the trained weights: what they began from must not be needed again.
             if "weights" in config["model"].get("init_args", {}):
                 config["model"]["init_args"]["weights"] = None
 
+    def settings(self, config: jsonargparse.Namespace) -> dict[str, Any]:
+        """Return what ``config.yaml`` will hold, but for what only a command has."""
+        settings: dict[str, Any] = yaml.safe_load(self._parser(self.subcommand).dump(config, skip_none=False))
+        return settings
+
+    def _begin(self, folder: Path, config: jsonargparse.Namespace) -> RunFolder:
+        if "://" in str(config["trainer"]["default_root_dir"]):
+            raise ConfigurationError(
+                f"Expected a folder of this machine for the run, but got {config['trainer']['default_root_dir']}. Name "
+                "one with --trainer.default_root_dir, and copy it when the run is done."
+            )
+        settings = self.settings(config)
+        # A checkpoint that was asked for is taken as it is, whatever else lies in the folder.
+        beginning = find_beginning(folder, settings, False if config["ckpt_path"] else config["resume"])
+        if beginning.checkpoint is not None:
+            config["ckpt_path"] = str(beginning.checkpoint)
+        elif config["ckpt_path"]:
+            beginning.checkpoint = Path(config["ckpt_path"])
+            _, damaged = last_whole(folder)
+            if beginning.checkpoint not in damaged:  # else the next would leave a damaged one as the previous
+                beginning.damaged = damaged
+        return RunFolder(folder, beginning)
+
     def after_instantiate_classes(self) -> None:
-        """Make room for a new run, now that module and data stand; say what an optimizer from outside replaces."""
+        """Say what an optimizer from outside replaces."""
         config = self.config[self.subcommand]
-        if self.subcommand == "fit" and self.trainer.is_global_zero and not config["trainer"]["fast_dev_run"]:
-            self.kept = _keep_earlier_run(Path(config["trainer"]["default_root_dir"]), config.get("ckpt_path"))
         if config.get("optimizer"):
             logging.getLogger("eac_lightning").warning(
                 "--optimizer replaces the module's configure_optimizers: its lr, weight_decay and lr_decay are not "
@@ -105,18 +153,16 @@ class EACCLI(lightning_cli.LightningCLI):
             )
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Give an earlier run its place back where this one ended before it had a checkpoint."""
+        """Mark a run that ended well; give an earlier one its place back where this one saved nothing."""
         try:
-            super()._run_subcommand(subcommand)
+            with explained():
+                super()._run_subcommand(subcommand)
         except BaseException:
-            folder = Path(self.config[subcommand]["trainer"]["default_root_dir"])
-            if self.kept is not None and not (folder / "last.ckpt").exists():
-                shutil.rmtree(folder, ignore_errors=True)
-                self.kept.rename(folder)
-                logging.getLogger("eac_lightning").info(
-                    "this run saved nothing; %s holds the earlier one again", folder
-                )
+            if self.run_folder is not None:
+                self.run_folder.give_back()
             raise
+        if self.run_folder is not None and self.trainer.is_global_zero:
+            self.run_folder.finish()
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         """Add the logger and the two checkpoints of a run folder."""
@@ -125,8 +171,11 @@ class EACCLI(lightning_cli.LightningCLI):
         added: list[Any] = []
         if self.subcommand == "fit":
             if trainer["logger"] is None:
-                kwargs["logger"] = loggers.CSVLogger(folder, name="", version="")
-            added = [] if trainer["fast_dev_run"] else run_folder_checkpoints(folder)
+                kwargs["logger"] = MetricsLogger(folder)
+            if self.run_folder is not None:
+                stays_ended = not self.run_folder.beginning.changed
+                added = [self.run_folder, BestCheckpoint(folder), LastCheckpoint(folder, stays_ended)]
+                kwargs["plugins"] = _with_durable_checkpoints(trainer["plugins"])
         else:
             kwargs["enable_checkpointing"] = False
             if trainer["logger"] is None:
@@ -136,21 +185,12 @@ class EACCLI(lightning_cli.LightningCLI):
             added.append(PredictionWriter())
         if trainer["enable_progress_bar"] is not False:
             added.append(callbacks.RichProgressBar(leave=False))
-        return super().instantiate_trainer(**kwargs, callbacks=[*own, *added])
+        return report_failures(super().instantiate_trainer(**kwargs, callbacks=[*own, *added]))
 
 
 def _told_by(name: str, data: object) -> Any:
     value = getattr(data, name, None)
     return list(value) if isinstance(value, tuple) else value
-
-
-def run_folder_checkpoints(folder: str | Path) -> list[Any]:
-    """Return the callbacks that keep ``last.ckpt`` (every epoch) and ``best.ckpt`` (validation accuracy)."""
-    common: dict[str, Any] = {"dirpath": folder, "enable_version_counter": False}
-    return [
-        callbacks.ModelCheckpoint(filename="last", save_on_train_epoch_end=True, **common),
-        callbacks.ModelCheckpoint(filename="best", monitor="val/accuracy", mode="max", **common),
-    ]
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -228,35 +268,29 @@ def import_module_of_user(name: str) -> None:
         ) from error
 
 
-def _keep_earlier_run(folder: Path, checkpoint: str | None) -> Path | None:
-    """Move an earlier run out of the way, unless this one goes on from it: nothing is ever overwritten.
-
-    Returns:
-        Where the earlier run lies now, if there was one to move.
-    """
-    going_on = checkpoint is not None and Path(checkpoint).resolve().parent == folder.resolve()
-    if going_on or not (folder / "last.ckpt").exists():
-        return None
-    number = next(n for n in range(1, 10**6) if not folder.with_name(f"{folder.name}-{n}").exists())
-    kept = folder.rename(folder.with_name(f"{folder.name}-{number}"))
-    state = "finished" if _is_finished(kept) else f"unfinished (go on: --ckpt_path {kept / 'last.ckpt'})"
-    logging.getLogger("eac_lightning").info("%s held a run, %s; it is now %s", folder, state, kept)
-    return kept
-
-
-def _is_finished(folder: Path) -> bool:
-    results = folder / RESULTS
-    return results.is_file() and "fit" in json.loads(results.read_text())
+def _with_durable_checkpoints(own: Any) -> list[Any]:
+    """Return the user's plugins, and ours unless one of theirs writes the checkpoints."""
+    listed = list(own) if isinstance(own, list | tuple) else [own] * (own is not None)
+    writes = any(isinstance(plugin, plugins.CheckpointIO) for plugin in listed)
+    return listed if writes else [*listed, DurableCheckpointIO()]
 
 
 def _checkpoint_of(folder: Path, checkpoint: str | None) -> str:
     """Return the checkpoint asked for (a path, ``last`` or ``best``), else the last one of the run folder."""
-    path = Path(checkpoint) if checkpoint not in (None, "last", "best") else folder / f"{checkpoint or 'last'}.ckpt"
+    damaged: list[Path] = []
+    if checkpoint in (None, "last"):
+        whole, damaged = last_whole(folder)
+        path = whole or folder / LAST
+    else:
+        path = folder / "best.ckpt" if checkpoint == "best" else Path(str(checkpoint))
     if not path.is_file():
         raise ConfigurationError(
             f"Expected a trained checkpoint at {path}, but there is none. Run `eac fit` with the same recipe first, or "
             "name one with --ckpt_path."
         )
-    if checkpoint is None:
-        logging.getLogger("eac_lightning").info("using %s (--ckpt_path takes another)", path)
+    log = logging.getLogger("eac_lightning")
+    if damaged and path not in damaged:
+        log.warning("%s is damaged: it was cut off or changed after it was written", damaged[0])
+    if checkpoint is None or damaged:
+        log.info("using %s (--ckpt_path takes another)", path)
     return str(path)
