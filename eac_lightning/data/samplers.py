@@ -1,5 +1,6 @@
 """Batches for any number of processes: every sample once, none padded, none dropped."""
 
+import logging
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -12,6 +13,8 @@ from eac_lightning.seeding import derive_seed
 
 ORDERS = ("shuffle", "balanced", "sequential")
 
+logger = logging.getLogger("eac_lightning")
+
 
 class DistributedBatches(DistributedSampler[list[int]]):
     """Yields this process's batches of positions, for ``DataLoader(batch_size=None)``.
@@ -20,7 +23,9 @@ class DistributedBatches(DistributedSampler[list[int]]):
     that every process has the same number of batches (a step in which one is missing would hang) and two
     processes with half the batch size see in each step what one process sees. A tail too small to deal is
     merged into the batch before: in training one that would give a process fewer than two samples, which
-    batch normalisation cannot take; in evaluation one that would give a process none.
+    batch normalisation cannot take; in evaluation one that would give a process none. Where there are fewer
+    samples to evaluate than processes, some get a batch of none, and so take part in what all do together. Where
+    training goes on in mid epoch with more processes than there are samples left, the epoch ends there, with a warning.
 
     Lightning leaves any ``DistributedSampler`` as it is, and calls its ``set_epoch``.
 
@@ -34,6 +39,9 @@ class DistributedBatches(DistributedSampler[list[int]]):
         labels: (N,) given labels; ``"balanced"`` needs them.
         world: Number of processes; None asks ``torch.distributed`` when the batches are drawn.
         rank: This process among them; None likewise.
+
+    Attributes:
+        done: How many samples of this epoch all processes together were given before; the next iteration begins there.
 
     Raises:
         ConfigurationError: If the order is unknown, the batch size below 1 or the labels missing.
@@ -65,38 +73,50 @@ class DistributedBatches(DistributedSampler[list[int]]):
         self.seed = seed
         self.labels = None if labels is None else np.asarray(labels)
         self.epoch = 0
+        self.done = 0
         self._world = world
         self._rank = rank
 
     def __iter__(self) -> Iterator[list[int]]:
         world, rank = self._processes()
+        starts = self.starts()
+        if not starts and self.done < self.length and rank == 0:
+            left = self.length - self.done
+            logger.warning("the last %d samples of this epoch cannot be dealt to %d processes: it ends", left, world)
         order = self._draw()
-        for start, stop in self._bounds(world):
-            part = np.array_split(order[start:stop], world)[rank]
-            if len(part):
-                yield part.tolist()
+        for step, start in enumerate(starts):
+            stop = starts[step + 1] if step + 1 < len(starts) else self.length
+            yield np.array_split(order[start:stop], world)[rank].tolist()
 
     def __len__(self) -> int:
-        world, rank = self._processes()
-        return len(self._bounds(world)) if rank < self.length else 0
+        """Return the batches of the whole epoch, those that are done included."""
+        return len(self.starts(0))
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch; another one begins at its beginning."""
+        if epoch != self.epoch:
+            self.done = 0
+        super().set_epoch(epoch)
+
+    def starts(self, done: int | None = None) -> range:
+        """Return where each global batch that is left starts; it stops where the next does, the last at the end."""
+        world, _ = self._processes()
+        training = self.order != "sequential"
+        begin = self.done if done is None else done
+        left = self.length - begin
+        if training and 0 < left < world:
+            if begin:  # with fewer processes, which could have dealt them
+                return range(0)
+            raise DataError(f"{left} training samples cannot be dealt to {world} processes: use fewer devices.")
+        starts = range(begin, self.length, self.batch_size * world)
+        smallest = world * min(2, self.batch_size) if training else world
+        return starts[:-1] if len(starts) > 1 and self.length - starts[-1] < smallest else starts
 
     def _processes(self) -> tuple[int, int]:
         together = dist.is_available() and dist.is_initialized()
         world = self._world or (dist.get_world_size() if together else 1)
         rank = self._rank if self._rank is not None else (dist.get_rank() if together else 0)
         return world, rank
-
-    def _bounds(self, world: int) -> list[tuple[int, int]]:
-        """Return where each global batch starts and stops in the order."""
-        training = self.order != "sequential"
-        if training and self.length < world:
-            raise DataError(f"{self.length} training samples cannot be dealt to {world} processes: use fewer devices.")
-        step = self.batch_size * world
-        starts = list(range(0, self.length, step))
-        smallest = world * min(2, self.batch_size) if training else world
-        if len(starts) > 1 and self.length - starts[-1] < smallest:
-            starts.pop()
-        return list(zip(starts, [*starts[1:], self.length], strict=True))
 
     def _draw(self) -> NDArray[np.int64]:
         """Return the positions of this epoch's samples, the same on every process."""
