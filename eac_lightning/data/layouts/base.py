@@ -9,6 +9,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
+from eac_lightning.data.pictures import UNWRITABLE, is_writable, printable
+
 VOTES = ("majority", "plurality", "above_half", "soft")
 
 
@@ -20,11 +22,15 @@ class Options:
         classes: The classes that were asked for; None for all.
         columns: For tables: column names by role.
         votes: For FER+: one of ``VOTES``.
+        angles: For KDEF: the views to read, of ``kdef.ANGLES``.
+        allow_outside: Whether tables and links may lead out of the root.
     """
 
     classes: tuple[str, ...] | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
     votes: str = "majority"
+    angles: tuple[str, ...] = ("S",)
+    allow_outside: bool = False
 
 
 @dataclass(frozen=True)
@@ -38,7 +44,7 @@ class Rows:
         notes: What the reader assumed, ignored and counted.
         images: (N, H, W) uint8 where the layout holds pixels.
         votes: (N, number of own classes) int32, how many people named each class, where several were asked.
-        check_files: Whether paths were taken on trust, so that files may be missing.
+        boxes: (N, 4) int32, left, top, right and bottom of each face, where pictures hold more than it.
     """
 
     root: Path
@@ -47,7 +53,7 @@ class Rows:
     notes: tuple[str, ...] = ()
     images: NDArray[np.uint8] | None = None
     votes: NDArray[np.int32] | None = None
-    check_files: bool = False
+    boxes: NDArray[np.int32] | None = None
 
     def take(self, keep: NDArray[np.bool_]) -> "Rows":
         """Return the rows where ``keep`` (N,) holds, numbered anew."""
@@ -58,6 +64,7 @@ class Rows:
             table=self.table[keep].reset_index(drop=True),
             images=None if self.images is None else self.images[keep],
             votes=None if self.votes is None else self.votes[keep],
+            boxes=None if self.boxes is None else self.boxes[keep],
         )
 
 
@@ -84,12 +91,17 @@ def make_table(
     group: Sequence[str] | str = "",
     bad: Sequence[str] | str = "",
 ) -> pd.DataFrame:
-    """Return the table of ``Rows``: ``split`` is canonical or "", ``bad`` says why a picture is unusable."""
-    table = pd.DataFrame({"path": list(path), "label": np.asarray(label, dtype=np.int64)})
-    return table.assign(
+    """Return the table of ``Rows``: ``split`` is canonical or "", ``bad`` says why a picture is unusable.
+
+    So are those whose names cannot be written down, see ``pictures.is_writable``; they stand there with escapes.
+    """
+    table = pd.DataFrame({"path": list(map(printable, path)), "label": np.asarray(label, dtype=np.int64)})
+    table = table.assign(
         clean_label=np.broadcast_to(np.asarray(clean_label, dtype=np.int64), len(table)),
         split=split,
         subject=subject,
         group=group,
         bad=bad,
     )
+    table.loc[[not is_writable(name) for name in path], "bad"] = UNWRITABLE
+    return table

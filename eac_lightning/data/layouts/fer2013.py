@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eac_lightning.data.layouts.base import Options, Rows, make_table
+from eac_lightning.data.pictures import check_inside
 from eac_lightning.data.splits import canonical_split
 from eac_lightning.errors import DataError
+from eac_lightning.labels.label_table import refuse, repeated
 
 CLASSES = ("anger", "disgust", "fear", "happiness", "sadness", "surprise", "neutral")
 FILES = ("fer2013.csv", "icml_face_data.csv")
@@ -37,15 +39,19 @@ def read(root: Path, options: Options) -> Rows:
     Raises:
         DataError: There is no such table, or it lacks a column.
     """
-    del options
     path = pixel_table(root)
     if path is None:
         raise DataError(f"Expected {NEEDS} in {root}, but it is not there.")
+    check_inside(root, path, options.allow_outside)
     return read_pixels(path)
 
 
-def read_pixels(path: Path) -> Rows:
+def read_pixels(path: Path, classes: tuple[str, ...] = CLASSES) -> Rows:
     """Read every row, in the file's order; malformed ones are kept, with the reason in the column ``bad``.
+
+    Args:
+        path: The table.
+        classes: What the codes 0, 1, … of its column emotion mean.
 
     Raises:
         DataError: The table lacks a column or has no rows.
@@ -53,17 +59,20 @@ def read_pixels(path: Path) -> Rows:
     paths, labels, splits, bad = [], [], [], []
     images = []
     header = _header(path)
+    refuse(repeated(header), f"Columns that {path} has more than once")
     missing = {"emotion", "pixels"} - set(header)
     if missing:
         raise DataError(f"Expected the columns emotion and pixels in {path}, but found {', '.join(header)}.")
     with path.open(newline="", encoding="utf-8-sig") as file, warnings.catch_warnings():
         # Older numpy only warns at text that is no number.
         warnings.simplefilter("error", DeprecationWarning)
-        lines = csv.reader(file)
+        lines = csv.reader(file, strict=True)
         next(lines)
         for fields in filter(None, lines):
             row = dict(zip(header, fields, strict=False))
-            image, label, split, reason = _parse(row, "Usage" in header)
+            image, label, split, reason = _parse(row, len(classes), "Usage" in header)
+            if len(fields) != len(header):
+                reason = f"expected {len(header)} fields, but found {len(fields)}"
             paths.append(f"{path.name}:{lines.line_num}")
             images.append(image)
             labels.append(label)
@@ -71,7 +80,7 @@ def read_pixels(path: Path) -> Rows:
             bad.append(reason)
     if not paths:
         raise DataError(f"Expected rows of pixels in {path}, but there is only a header.")
-    return Rows(path.parent, make_table(paths, labels, splits, bad=bad), CLASSES, images=np.stack(images))
+    return Rows(path.parent, make_table(paths, labels, splits, bad=bad), classes, images=np.stack(images))
 
 
 def _header(path: Path) -> list[str]:
@@ -79,13 +88,13 @@ def _header(path: Path) -> list[str]:
         return [name.strip() for name in next(csv.reader(file), [])]
 
 
-def _parse(row: dict[str, str], has_usage: bool) -> tuple[NDArray[np.uint8], int, str, str]:
+def _parse(row: dict[str, str], count: int, has_usage: bool) -> tuple[NDArray[np.uint8], int, str, str]:
     """Return image (48, 48), label, split and what is wrong ("" if nothing)."""
     image = np.zeros((SIDE, SIDE), dtype=np.uint8)
     emotion = row.get("emotion", "").strip()
     split = canonical_split(row.get("Usage", "")) or ""
-    if emotion not in map(str, range(len(CLASSES))):
-        return image, 0, split, f"expected an emotion from 0 to {len(CLASSES) - 1}, but it is {emotion!r}"
+    if emotion not in map(str, range(count)):
+        return image, 0, split, f"expected an emotion from 0 to {count - 1}, but it is {emotion!r}"
     if has_usage and not split:
         return (
             image,
@@ -95,7 +104,7 @@ def _parse(row: dict[str, str], has_usage: bool) -> tuple[NDArray[np.uint8], int
         )
     try:
         # A wider type than the pixels', so that 300 is seen and not wrapped to 44.
-        values = np.fromstring(row.get("pixels", ""), dtype=np.int32, sep=" ")
+        values = np.fromstring(row.get("pixels", ""), dtype=np.int64, sep=" ")
     except (ValueError, DeprecationWarning):
         return image, int(emotion), split, "expected pixels as numbers, but there is other text among them"
     if len(values) != SIDE * SIDE:

@@ -27,7 +27,7 @@ def read(root: Path, options: Options) -> Rows:
     Raises:
         DataError: A file or column is missing, or the two tables do not go row for row.
     """
-    rows, votes = ferplus.read_faces(root)
+    rows, votes = ferplus.read_faces(root, options)
     voted, reason = ferplus.label_votes(votes, options.votes)
     names = np.asarray(ferplus.CLASSES)[voted]
     reason = np.where((reason == "") & ~np.isin(names, CLASSES), names, reason)

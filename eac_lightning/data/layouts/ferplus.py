@@ -4,12 +4,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 
 from eac_lightning.data.layouts.base import Options, Rows
 from eac_lightning.data.layouts.fer2013 import pixel_table, read_pixels
+from eac_lightning.data.pictures import check_inside
 from eac_lightning.data.splits import canonical_split
+from eac_lightning.data.text_tables import read_text_table
 from eac_lightning.errors import DataError
 
 CLASSES = ("neutral", "happiness", "surprise", "sadness", "anger", "disgust", "fear", "contempt")
@@ -31,14 +32,14 @@ def read(root: Path, options: Options) -> Rows:
     Raises:
         DataError: A file or column is missing, or the two tables do not go row for row.
     """
-    rows, votes = read_faces(root)
+    rows, votes = read_faces(root, options)
     label, reason = label_votes(votes, options.votes)
     notes = (f"Labels are FER+ votes, {options.votes}.", *describe_left_out(reason))
     table, votes = rows.table.assign(label=label), votes[:, : len(CLASSES)]
     return replace(rows, table=table, class_names=CLASSES, notes=notes, votes=votes).take(reason == "")
 
 
-def read_faces(root: Path) -> tuple[Rows, NDArray[np.int32]]:
+def read_faces(root: Path, options: Options) -> tuple[Rows, NDArray[np.int32]]:
     """Return every face of FER2013 with its own label, and the votes (N, 10) in the order of ``COLUMNS``.
 
     Raises:
@@ -47,6 +48,8 @@ def read_faces(root: Path) -> tuple[Rows, NDArray[np.int32]]:
     path = pixel_table(root)
     if path is None or not (path.parent / FILE).is_file():
         raise DataError(f"Expected {NEEDS} in {root}, but they are not there.")
+    check_inside(root, path, options.allow_outside)
+    check_inside(path.parent, path.parent / FILE, options.allow_outside)
     votes, usage = _read_votes(path.parent / FILE)
     rows = read_pixels(path)
     if len(votes) != len(rows.table):
@@ -103,13 +106,12 @@ def label_votes(votes: NDArray[np.int32], mode: str) -> tuple[NDArray[np.int64],
 
 def _read_votes(path: Path) -> tuple[NDArray[np.int32], list[str]]:
     """Return the votes (N, 10) and the canonical split of each row."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    table.columns = [str(name).strip() for name in table.columns]
+    table = read_text_table(path)
     missing = [name for name in ("Usage", *COLUMNS) if name not in table.columns]
     if missing:
         raise DataError(f"Expected the columns {', '.join(missing)} in {path}, but found {', '.join(table.columns)}.")
     text = table[list(COLUMNS)].apply(lambda column: column.str.strip())
-    wrong = np.flatnonzero(~text.apply(lambda column: column.str.fullmatch(r"\d+")).all(axis=1))
+    wrong = np.flatnonzero(~text.apply(lambda column: column.str.fullmatch("[0-9]{1,9}")).all(axis=1))
     if len(wrong):
         raise DataError(
             f"Expected counts of votes in {path}, but found other text in {len(wrong)} lines, "

@@ -1,12 +1,10 @@
 """Class folders, with or without folders for the splits above them."""
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 from eac_lightning.data.emotions import matching_classes, natural_key
 from eac_lightning.data.layouts.base import Options, Rows, make_table
-from eac_lightning.data.pictures import PICTURE_ENDINGS, is_picture
+from eac_lightning.data.pictures import PICTURE_ENDINGS, files_below, folder_entries, is_picture
 from eac_lightning.data.splits import canonical_split
 from eac_lightning.errors import DataError
 
@@ -19,7 +17,7 @@ def recognise(root: Path, options: Options) -> str:
     splits = _split_folders(root)
     if "train" in splits:
         return f"class folders in {', '.join(f'{folder}/' for folder in splits.values())}"
-    filled = [name for name in _subfolders(root) if any(is_picture(file) for file in _files(root, name))]
+    filled = [name for name in _subfolders(root) if any(is_picture(file) for file in files_below(root, name))]
     shown = ", ".join(f"{name}/" for name in filled[:8]) + (", …" if len(filled) > 8 else "")
     return f"flat class folders {shown}" if filled else ""
 
@@ -41,7 +39,7 @@ def read(root: Path, options: Options) -> Rows:
     others = 0
     for top, split in tops.items():
         for name in _subfolders(root / top):
-            files = list(_files(root, top + name))
+            files = list(files_below(root, top + name))
             pictures = [file for file in files if is_picture(file)]
             others += len(files) - len(pictures)
             rows += [(path, name, split) for path in pictures]
@@ -83,23 +81,9 @@ def _split_folders(root: Path) -> dict[str, str]:
 
 
 def _subfolders(folder: Path) -> list[str]:
-    """Return the names of the folders in a folder, sorted, without hidden ones."""
+    """Return the names of the folders in a folder, sorted, without hidden ones and links that lead back up."""
     if not folder.is_dir():
         return []
-    with os.scandir(folder) as entries:
-        return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-
-
-def _files(root: Path, folder: str) -> Iterator[str]:
-    """Yield the files below ``root/folder``, relative to ``root``, without hidden ones.
-
-    Links to folders are not followed below a class folder: they may lead back up.
-    """
-    with os.scandir(root / folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
-                continue
-            if entry.is_dir(follow_symlinks=False):
-                yield from _files(root, f"{folder}/{entry.name}")
-            else:
-                yield f"{folder}/{entry.name}"
+    home = folder.resolve()
+    names = sorted(entry.name for entry in folder_entries(folder) if Path(entry).is_dir())
+    return [name for name in names if not home.is_relative_to((folder / name).resolve())]

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 from eac_lightning.data.layouts.base import Options, Rows, make_table
+from eac_lightning.data.pictures import check_inside
+from eac_lightning.data.text_tables import read_text
 from eac_lightning.errors import DataError
+from eac_lightning.labels.label_table import refuse, repeated
 
 CLASSES = ("surprise", "fear", "disgust", "happiness", "sadness", "anger", "neutral")
 LABELS = "EmoLabel/list_patition_label.txt"
@@ -29,13 +32,13 @@ def read(root: Path, options: Options) -> Rows:
     Raises:
         DataError: The list is missing, or a line of it is not of that form.
     """
-    del options
     base = _base(root)
     if base is None:
         raise DataError(f"Expected {LABELS} in {root} or its folder basic, but it is not there.")
+    check_inside(root, base / LABELS, options.allow_outside)
     prefix = (base / IMAGES).relative_to(root).as_posix()
     paths, labels, splits = [], [], []
-    for number, line in enumerate((base / LABELS).read_text(encoding="utf-8-sig").splitlines(), start=1):
+    for number, line in enumerate(read_text(base / LABELS).splitlines(), start=1):
         if not line.strip():
             continue
         name, _, code = line.strip().rpartition(" ")
@@ -49,4 +52,5 @@ def read(root: Path, options: Options) -> Rows:
         paths.append(f"{prefix}/{stem}_aligned.{ending}")
         labels.append(int(code) - 1)
         splits.append(split)
-    return Rows(root, make_table(paths, labels, splits), CLASSES, check_files=True)
+    refuse(repeated(paths), f"Pictures that {base / LABELS} names more than once")
+    return Rows(root, make_table(paths, labels, splits), CLASSES)

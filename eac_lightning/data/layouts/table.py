@@ -9,7 +9,9 @@ from numpy.typing import NDArray
 
 from eac_lightning.data.emotions import matching_classes, natural_key
 from eac_lightning.data.layouts.base import Options, Rows, make_table
+from eac_lightning.data.pictures import ALLOW_OUTSIDE, check_inside, out_of
 from eac_lightning.data.splits import canonical_split
+from eac_lightning.data.text_tables import read_text_table
 from eac_lightning.errors import DataError, unknown_name
 from eac_lightning.labels.label_table import refuse, repeated
 
@@ -46,13 +48,14 @@ def read(root: Path, options: Options) -> Rows:
         found = ", ".join(file.name for file in files) or "none"
         raise DataError(f"Expected {NEEDS} in {root}, but found {found}. Give the file itself as root.")
     file = files[0]
+    check_inside(root, file, options.allow_outside)
     frame = load_table(file)
-    frame.columns = [str(name).strip() for name in frame.columns]
     columns = _columns(frame, file, options)
     if (columns["path"] == "").any():
         raise DataError(f"Expected a path in every row of {file}, but {(columns['path'] == '').sum()} have none.")
     labelled = columns["label"] != ""
     notes = [] if labelled.all() else [f"Left out {(~labelled).sum()} rows of {file.name} without a label."]
+    number = np.flatnonzero(labelled) + 2  # as a spreadsheet counts, whose first row is the header
     frame, columns = (table[labelled].reset_index(drop=True) for table in (frame, columns))
     refuse(
         repeated(columns["path"]),
@@ -62,6 +65,7 @@ def read(root: Path, options: Options) -> Rows:
     clean, unmatched = _encode_clean(columns["clean_label"], names, keys)
     if unmatched:
         notes.append(f"Clean labels that no given label has count as unknown: {', '.join(unmatched)}.")
+    leads_out = out_of(file.parent)
     table = make_table(
         path=columns["path"].tolist(),
         label=label,
@@ -69,11 +73,17 @@ def read(root: Path, options: Options) -> Rows:
         clean_label=clean,
         subject=columns["subject"].tolist(),
         group=columns["group"].tolist(),
+        bad=[
+            f"row {row} of {file.name} leads out of {file.parent}; {ALLOW_OUTSIDE}"
+            if not options.allow_outside and leads_out(path)
+            else ""
+            for path, row in zip(columns["path"], number.tolist(), strict=True)
+        ],
     )
     votes, not_counted = _votes(frame, names, keys, file)
     if not_counted:
         notes.append(f"Votes for what is no class do not count: {', '.join(not_counted)}.")
-    return Rows(file.parent, table, names, tuple(notes), votes=votes, check_files=True)
+    return Rows(file.parent, table, names, tuple(notes), votes=votes)
 
 
 def find_tables(root: Path) -> list[Path]:
@@ -107,33 +117,33 @@ def _columns(frame: pd.DataFrame, file: Path, options: Options) -> pd.DataFrame:
 
 
 def _text(column: "pd.Series[Any]") -> "pd.Series[str]":
-    """Return stripped text; integers that became floats for the sake of empty cells are integers again."""
+    """Return stripped text, "" for NaN; integers that became floats for the sake of empty cells are so again."""
     text = column.astype("string").fillna("").str.strip()
-    return text.str.replace(r"^(-?\d+)\.0+$", r"\1", regex=True).astype(object)
+    return text.str.replace(r"^(?:(-?[0-9]+)\.0+|[Nn]a[Nn])$", r"\1", regex=True).astype(object)
 
 
 def load_table(file: Path) -> pd.DataFrame:
     """Return a table as it stands; the cells of CSV and TSV, whatever their separator, as text.
 
     Raises:
-        DataError: It cannot be read.
+        DataError: It cannot be read, or has a column twice.
     """
+    if file.suffix.lower() != ".parquet":
+        return read_text_table(file)
     try:
-        if file.suffix.lower() == ".parquet":
-            return pd.read_parquet(file).reset_index(drop=True)
-        with file.open(encoding="utf-8-sig") as lines:
-            header = lines.readline()
-        separator = "\t" if file.suffix.lower() == ".tsv" else max(",;\t|", key=header.count)
-        return pd.read_csv(file, sep=separator, dtype=str, keep_default_na=False, index_col=False, encoding="utf-8-sig")
-    except (ValueError, OSError) as error:
-        raise DataError(f"Expected a table in {file}, but it cannot be read: {error}") from error
+        frame = pd.read_parquet(file).reset_index(drop=True)
+    except Exception as error:  # Arrow raises whatever a broken file makes it stumble over
+        raise DataError(f"Cannot read the table {file} ({type(error).__name__}: {error}).") from error
+    frame.columns = [str(name).strip() for name in frame.columns]
+    refuse(repeated(frame.columns), f"Columns that {file} has more than once")
+    return frame
 
 
 def _encode(
     column: "pd.Series[str]", wanted: tuple[str, ...] | None, file: Path
 ) -> tuple[tuple[str, ...], tuple[str, ...], NDArray[np.int64]]:
     """Return the class names, what the table calls each, and for each row an index into them."""
-    if not column.str.fullmatch(r"-?\d+").all():
+    if not column.str.fullmatch("-?[0-9]{1,18}").all():
         names = tuple(sorted(set(column), key=natural_key))
         positions = {name: position for position, name in enumerate(names)}
         return names, names, np.array([positions[name] for name in column], dtype=np.int64)
@@ -180,7 +190,7 @@ def _votes(
     counted = {column: positions[0] for column, positions in found.items() if positions}
     for column, position in counted.items():
         text = _text(frame[column]).replace("", "0")
-        if not text.str.fullmatch(r"\d{1,9}").all():
+        if not text.str.fullmatch("[0-9]{1,9}").all():
             raise DataError(f"Expected counts of votes in the column {column!r} of {file}, but found other text.")
         votes[:, position] += text.astype(np.int32).to_numpy()
     return (votes if counted else None), [column for column in found if column not in counted]

@@ -75,7 +75,7 @@ def test_subset_takes_pixels_along(tmp_path: Path) -> None:
         (f"0,{text(faces(1)[0])},Sometimes", "a Usage such as Training, but it is 'Sometimes'"),
         (f"0,{text(faces(1)[0])} 9,Training", "2304 pixels, but found 2305"),
         ("0,,Training", "2304 pixels, but found 0"),
-        ("0", "a Usage such as Training, but it is ''"),
+        ("0", "3 fields, but found 1"),
         (f"0,{text(faces(1)[0])[:-3]} 300,Training", "pixels from 0 to 255, but found 0 to 300"),
         (f"0,{text(faces(1)[0])} grey,Training", "pixels as numbers"),
         (f"0,{text(faces(1)[0])[:-3]} 1.5,Training", "pixels as numbers"),
