@@ -9,25 +9,19 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from eac_lightning.data.emotions import matching_classes
+from eac_lightning.data.text_tables import read_text_table
 from eac_lightning.errors import DataError
 
 _SHOWN = 20
 
 
 def read_label_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file with at least the columns ``path`` and ``label``, as text.
+    """Read a table with at least the columns ``path`` and ``label``, as text.
 
     Raises:
         DataError: If it cannot be read, lacks one of them, has a column twice or a line with more fields than columns.
     """
-    try:
-        # As a header, the first line would hide a field too many in the next, and rename columns of one name.
-        lines = pd.read_csv(path, header=None, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read the label table {path}: {str(error).strip()}.") from error
-    columns = lines.iloc[0]
-    refuse(repeated(columns[columns != ""]), f"Columns that {path} has more than once")
-    table = lines[1:].set_axis(columns.tolist(), axis=1).loc[:, (columns != "").tolist()].reset_index(drop=True)
+    table = read_text_table(path, "label table")
     missing = [column for column in ("path", "label") if column not in table]
     if missing:
         raise DataError(

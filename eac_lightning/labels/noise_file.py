@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eac_lightning._files import replacing
 from eac_lightning.data.layouts.rafdb import CLASSES as RAFDB_CLASSES
+from eac_lightning.data.text_tables import read_text
 from eac_lightning.errors import DataError
 from eac_lightning.labels.label_table import class_indices, read_label_table, refuse, repeated
 from eac_lightning.types import UNKNOWN_LABEL
@@ -32,11 +34,8 @@ def write_noise_file(path: str | Path, table: pd.DataFrame, class_names: Sequenc
             "changed": ((clean != UNKNOWN_LABEL) & (label != clean)).astype(int),
         }
     )
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".part")
-    rows.to_csv(unfinished, index=False)
-    unfinished.replace(path)
+    with replacing(Path(path)) as partial:
+        rows.to_csv(partial, index=False)
 
 
 def read_noise_file(path: Path, paths: Sequence[str], class_names: Sequence[str]) -> NDArray[np.int64]:
@@ -52,10 +51,7 @@ def read_noise_file(path: Path, paths: Sequence[str], class_names: Sequence[str]
     Raises:
         DataError: If the file cannot be read, names a picture twice, lacks one, or has an unknown label.
     """
-    try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, ValueError) as error:
-        raise DataError(f"Cannot read the noise file {path}: {error}.") from error
+    lines = read_text(path, "noise file").splitlines()
     wanted = list(paths)
     if lines and lines[0].startswith("path,"):
         table = read_label_table(path)

@@ -21,7 +21,7 @@ def read_matrix(source: list[list[float]] | str) -> NDArray[np.float64]:
     numbers: ArrayLike = _load(Path(source)) if isinstance(source, str) else source
     try:
         matrix = np.asarray(numbers, dtype=np.float64)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise ConfigurationError(f"Expected a transition matrix of K rows of K numbers: {error}.") from error
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
         raise ConfigurationError(f"Expected a square transition matrix, but its shape is {matrix.shape}.")
@@ -46,7 +46,7 @@ def _load(path: Path) -> ArrayLike:
         raise DataError(f"A transition matrix is read from {', '.join(readers)}, not from {path}.")
     try:
         return readers[path.suffix]()
-    except (OSError, ValueError) as error:
+    except Exception as error:  # numpy and json raise whatever a broken file makes them stumble over
         raise DataError(f"Cannot read a transition matrix from {path}: {error}.") from error
 
 

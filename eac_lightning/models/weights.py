@@ -3,6 +3,7 @@
 import json
 import logging
 import pickle
+import zipfile
 from collections.abc import Mapping
 from itertools import islice
 from pathlib import Path
@@ -43,6 +44,7 @@ def read_checkpoint(path: str | Path) -> dict[str, object]:
             return dict(load_file(path))
         with path.open("rb") as file:
             is_torch = file.read(16).startswith(_TORCH)
+        _refuse_packed(path)
         content = torch.load(path, map_location="cpu", weights_only=True) if is_torch else None
     except pickle.UnpicklingError as error:
         raise CheckpointError(
@@ -59,6 +61,14 @@ def read_checkpoint(path: str | Path) -> dict[str, object]:
     if not isinstance(content, dict):
         raise CheckpointError(f"Expected {path} to hold a dict of tensors, but found a {type(content).__name__}.")
     return content
+
+
+def _refuse_packed(path: Path) -> None:
+    """Refuse an archive that is smaller than what is in it: torch packs nothing, and a bomb would fill the memory."""
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if sum(entry.file_size for entry in archive.infolist()) > path.stat().st_size:
+                raise zipfile.BadZipFile("there is more in it than its size, and torch never compresses")
 
 
 def read_tensors(path: str | Path) -> dict[str, Tensor]:

@@ -2,9 +2,10 @@
 
 import importlib
 import sys
+from contextlib import suppress
 from pathlib import Path
 
-from eac_lightning.errors import CheckpointError
+from eac_lightning.errors import CheckpointError, EACError
 from eac_lightning.models.weights import read_checkpoint
 from eac_lightning.modules.base import FERModule
 from eac_lightning.modules.checkpoint import CHECKPOINT_KEY
@@ -26,15 +27,24 @@ def load_module(path: str | Path) -> FERModule:
             f"{path} is no checkpoint of an eac_lightning module: it has no {CHECKPOINT_KEY!r} entry. Expected a "
             "file such as last.ckpt or best.ckpt of a run; plain weights go into a module's weights argument."
         )
-    module_class = _find_class(str(about["class_path"]), path)
-    # The trained weights are in the checkpoint; what it names besides is not to be fetched or read.
-    return module_class.load_from_checkpoint(path, map_location="cpu", weights_only=True, weights=None).eval()
+    module_class = _find_class(str(about.get("class_path")), path)
+    try:
+        # The trained weights are in the checkpoint; what it names besides is not to be fetched or read.
+        return module_class.load_from_checkpoint(path, map_location="cpu", weights_only=True, weights=None).eval()
+    except EACError:
+        raise
+    except Exception as error:  # what was changed by hand, or by another version, ends in almost any of them
+        raise CheckpointError(
+            f"{path} says that it is a {module_class.__name__}, but none can be built from it "
+            f"({type(error).__name__}: {error}). Was it written by another version, or changed?"
+        ) from error
 
 
 def _find_class(class_path: str, path: str | Path) -> type[FERModule]:
     module_name, _, class_name = class_path.rpartition(".")
     if module_name.startswith("eac_lightning."):
-        importlib.import_module(module_name)
+        with suppress(ImportError):
+            importlib.import_module(module_name)
     found = getattr(sys.modules.get(module_name), class_name, None)
     if not isinstance(found, type) or not issubclass(found, FERModule):
         raise CheckpointError(
