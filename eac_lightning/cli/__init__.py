@@ -1,13 +1,16 @@
 """The command ``eac``. Nothing here imports torch: help and light commands must answer at once."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 
 from eac_lightning import __version__
-from eac_lightning.errors import EACError
+from eac_lightning.cli.system_errors import explain_refusal
+from eac_lightning.errors import ConfigurationError, EACError
+from eac_lightning.interrupts import INTERRUPTED, two_interrupts
 
 TRAINING_COMMANDS = {
     "fit": "train a recipe's module on its data",
@@ -21,26 +24,58 @@ TRAINING_COMMANDS = {
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code.
 
-    0; 1 after an error of ours; 2 for a wrong command line; 130 after Ctrl-C, as shells have it.
+    0; 1 after an error of ours; 2 for a wrong command line; 130 after Ctrl-C, as shells have it; 143 where SIGTERM
+    ended a training.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if arguments[:2] == ["data", "pack"]:
+        arguments[:2] = ["data pack"]
     # A person's own modules lie where they work, and a console script does not look there by itself.
     sys.path.insert(0, str(Path.cwd()))
     try:
-        if arguments and arguments[0] in TRAINING_COMMANDS:
-            module = "compare" if arguments[0] == "compare" else "training"
-            return int(import_module(f"eac_lightning.cli.{module}").run(arguments))
-        parsed = build_parser().parse_args(arguments)
-        return int(import_module(f"eac_lightning.cli.{parsed.module}").run(parsed) or 0)
+        with two_interrupts(to_the_end=argv is None):
+            if arguments and arguments[0] in TRAINING_COMMANDS:
+                module = "training"
+                if arguments[0] == "compare":
+                    module = "compare"
+                    check_one_process(module)
+                return int(import_module(f"eac_lightning.cli.{module}").run(arguments))
+            parsed = build_parser().parse_args(arguments)
+            if {"out", "target"} & vars(parsed).keys():  # where it writes
+                check_one_process(arguments[0])
+            return int(import_module(f"eac_lightning.cli.{parsed.module}").run(parsed) or 0)
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. What was finished is kept.\n")
-        return 130
+        return INTERRUPTED
     except EACError as error:
-        from rich.console import Console
-        from rich.text import Text
+        return _failed(str(error))
+    except OSError as error:
+        if refusal := explain_refusal(error):
+            return _failed(refusal)
+        raise
 
-        Console(stderr=True).print(Text("Error: ", style="bold red").append(str(error), style="not bold default"))
-        return 1
+
+def _failed(message: str) -> int:
+    from rich.console import Console
+    from rich.text import Text
+
+    Console(stderr=True).print(Text("Error: ", style="bold red").append(message, style="not bold default"))
+    return 1
+
+
+def check_one_process(command: str) -> None:
+    """Refuse a launcher of several processes for a command that knows nothing of the others.
+
+    Raises:
+        ConfigurationError: If torchrun or srun has started several.
+    """
+    processes = os.environ.get("WORLD_SIZE") or os.environ.get("SLURM_STEP_NUM_TASKS") or "1"
+    if processes != "1":
+        raise ConfigurationError(
+            f"`eac {command}` runs as one process, but this is one of {processes} (WORLD_SIZE, "
+            "SLURM_STEP_NUM_TASKS), which would all write the same files. Start it without torchrun or srun; "
+            "`eac fit`, `validate`, `test` and `predict` take several."
+        )
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -58,6 +93,7 @@ def build_parser() -> argparse.ArgumentParser:
     _add_data(
         commands.add_parser("data", help="what is in a folder: layout, classes, splits, broken files, duplicates")
     )
+    _add_pack(commands.add_parser("data pack", help="write a data set as shards, for more faces than files can be"))
     _add_noise(commands.add_parser("noise", help="write a noisy label file that can be shared and replayed"))
     _add_synth(commands.add_parser("synth", help="write a data set of synthetic faces with known labels"))
     _add_faces(commands.add_parser("faces", help="detect, align and cut out the faces of photographs"))
@@ -76,14 +112,14 @@ def _add_recipes(parser: argparse.ArgumentParser) -> None:
 
 def _add_layout(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("root", type=Path, help="the data set's folder, or its table")
-    parser.add_argument(
-        "--layout", default="auto", help="folder, table, fer2013, ferplus, fer2013_natural, rafdb, or auto"
-    )
+    parser.add_argument("--layout", default="auto", help="folder, table, ferplus … (docs/datasets), or auto")
     parser.add_argument("--classes", nargs="+", help="which classes, in which order")
     parser.add_argument(
         "--columns", nargs="+", default=[], metavar="ROLE=NAME", help="a table's columns: label=emotion …"
     )
     parser.add_argument("--votes", default="majority", help="ferplus: majority, above_half, soft … (default: majority)")
+    parser.add_argument("--angles", nargs="+", default=("S",), help="kdef: FL HL S HR FR (default: S)")
+    parser.add_argument("--allow-outside", action="store_true", help="read what links and tables name outside of it")
     parser.add_argument("--val-fraction", type=float, default=0.1, help="split off for validation (default: 0.1)")
     parser.add_argument("--test-fraction", type=float, default=0.1, help="split off for testing (default: 0.1)")
     parser.add_argument("--seed", type=int, default=0, help="of the split where the data brings none (default: 0)")
@@ -98,6 +134,22 @@ def _add_data(parser: argparse.ArgumentParser) -> None:
         help="look for pictures that are nearly the same, too; slow beyond 100,000 (default: yes)",
     )
     parser.set_defaults(module="inspect_data")
+
+
+def _add_pack(parser: argparse.ArgumentParser) -> None:
+    _add_layout(parser)
+    parser.description = "Write a data set as shards. Started again, a run that was interrupted goes on."
+    parser.epilog = "`eac data ./pack` looks into a folder that is called pack."
+    parser.add_argument("out", type=Path, help="the folder to make, or to go on with")
+    parser.add_argument("--size", type=int, help="side in pixels to resize to (default: the files as they are)")
+    parser.add_argument(
+        "--quality", type=int, help="of JPEG, 1 to 95, for what is encoded anew (default: PNG, without loss)"
+    )
+    parser.add_argument("--shard-mb", type=float, default=64, help="megabytes of a shard, up to 2000 (default: 64)")
+    parser.add_argument(
+        "--on-bad-image", default="error", choices=("error", "skip"), help="pictures that cannot be read (error)"
+    )
+    parser.set_defaults(module="pack_shards")
 
 
 def _add_noise(parser: argparse.ArgumentParser) -> None:

@@ -11,6 +11,7 @@ from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from eac_lightning._files import replacing
 from eac_lightning.cli.prediction_files import CSV, JSON, PICTURES, prediction_files, remove_pictures
 from eac_lightning.cli.training import configure_logging, import_module_of_user
 from eac_lightning.data.pictures import find_pictures
@@ -98,8 +99,8 @@ def _draw(prediction: PhotoPrediction, out: Path, taken: set[str]) -> str:
         name, number = f"{stem}_{number}", number + 1
     taken.add(name.lower())
     path = out / PICTURES / f"{name}.jpg"
-    path.parent.mkdir(exist_ok=True)
-    Image.fromarray(annotated_photo(photo, prediction.faces)).save(path, quality=90)
+    with replacing(path) as partial:
+        Image.fromarray(annotated_photo(photo, prediction.faces)).save(partial, format="JPEG", quality=90)
     return f"{PICTURES}/{path.name}"
 
 

@@ -22,6 +22,8 @@ def layout_options(arguments: Namespace) -> dict[str, Any]:
         "classes": arguments.classes,
         "columns": columns or None,
         "votes": arguments.votes,
+        "angles": arguments.angles,
+        "allow_outside": arguments.allow_outside,
         "val_fraction": arguments.val_fraction,
         "test_fraction": arguments.test_fraction,
         "seed": arguments.seed,

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from eac_lightning._files import replacing
 from eac_lightning.faces.prediction import PhotoPrediction
 
 JSON, CSV, PICTURES = "predictions.json", "predictions.csv", "pictures"
@@ -28,9 +29,11 @@ def prediction_files(folder: Path, class_names: Sequence[str]) -> Iterator[Calla
     header = ["source", "face", "x0", "y0", "x1", "y1", "detection_confidence", "expression", "confidence"]
     header += [*(f"p_{name}" for name in class_names), "reason"]
     with (
-        (folder / JSON).open("w", encoding="utf-8") as listed,
+        replacing(folder / JSON) as json_file,
+        replacing(folder / CSV) as csv_file,
+        json_file.open("w", encoding="utf-8") as listed,
         # A name that is no UTF-8 goes through as it is on the disk.
-        (folder / CSV).open("w", newline="", encoding="utf-8", errors="surrogateescape") as table,
+        csv_file.open("w", newline="", encoding="utf-8", errors="surrogateescape") as table,
     ):
         rows = csv.DictWriter(table, header)
         rows.writeheader()
@@ -44,10 +47,14 @@ def prediction_files(folder: Path, class_names: Sequence[str]) -> Iterator[Calla
             separator = ",\n"
             rows.writerows(_rows(entry))
 
+        failure: BaseException | None = None
         try:
             yield write
-        finally:
-            listed.write("\n]\n")
+        except BaseException as error:  # what was written before it is kept
+            failure = error
+        listed.write("\n]\n")
+    if failure is not None:
+        raise failure
 
 
 def remove_pictures(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What callbacks write under DDP is what one process writes."""
+"""Under DDP, faces that another sampler than ours repeats to divide them are judged and audited once."""
 
 import csv
 import os
@@ -6,15 +6,20 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
+import torch
 
+from eac_lightning.audit.table import read_audit
+
+# Nothing is learned and nothing is augmented, so that the weights agree whoever has seen which face.
 SCRIPT = """
 import sys
+from pathlib import Path
 import torch
 from torch.utils.data import DataLoader, Dataset, DistributedSampler
-from eac_lightning._lightning import L, loggers
-from eac_lightning.callbacks.cam import CAMCallback
-from eac_lightning.callbacks.confusion import ConfusionMatrixCallback
+from eac_lightning._lightning import L
+from eac_lightning.callbacks.label_audit import LabelAuditCallback
 from eac_lightning.callbacks.predictions import PredictionWriter
 from eac_lightning.models.classifier import CAMClassifier
 from eac_lightning.modules import ClassificationModule
@@ -33,7 +38,7 @@ class Backbone(torch.nn.Module):
 
 class Module(ClassificationModule):
     def __init__(self):
-        super().__init__(num_classes=3)
+        super().__init__(num_classes=3, lr=0.0)
 
     def configure_models(self):
         torch.manual_seed(0)
@@ -42,7 +47,7 @@ class Module(ClassificationModule):
 
 class Faces(Dataset):
     def __len__(self):
-        return 12
+        return 11
 
     def __getitem__(self, index):
         image = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(index))
@@ -50,55 +55,41 @@ class Faces(Dataset):
 
 
 def main(folder, devices):
+    audit = LabelAuditCallback(mirror="always")
     trainer = L.Trainer(
-        accelerator="cpu",
-        devices=devices,
-        strategy="ddp" if devices > 1 else "auto",
-        max_epochs=1,
-        logger=loggers.CSVLogger(folder, name=None, version=""),
-        callbacks=[CAMCallback(samples=2), ConfusionMatrixCallback(), PredictionWriter()],
-        enable_progress_bar=False,
-        enable_checkpointing=False,
-        enable_model_summary=False,
+        accelerator="cpu", devices=devices, strategy="ddp" if devices > 1 else "auto", max_epochs=2, logger=False,
+        default_root_dir=folder, callbacks=[audit, PredictionWriter()], enable_checkpointing=False,
+        enable_progress_bar=False, enable_model_summary=False,
     )
-    faces = DataLoader(Faces(), batch_size=3)
     module = Module()
-    trainer.test(module, faces)
-    # 11 faces do not go into two halves: this sampler gives one of them to both processes.
+    trainer.fit(module, DataLoader(Faces(), batch_size=3))
+    torch.save(audit.record.state_dict(), folder / f"record_{trainer.global_rank}.pt")
     sampler = DistributedSampler(range(11), num_replicas=devices, rank=trainer.global_rank, shuffle=False)
     trainer.predict(module, DataLoader(Faces(), batch_size=3, sampler=sampler), return_predictions=False)
-    trainer.fit(module, faces, faces)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(Path(sys.argv[1]), int(sys.argv[2]))
 """
 
 
-def run(folder: Path, devices: int) -> Path:
-    script = folder.parent / "script.py"
-    script.write_text(SCRIPT)
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "USE_LIBUV": "0"}
-    command = [sys.executable, str(script), str(folder), str(devices)]
-    result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert result.returncode == 0, result.stderr[-3000:]
-    return folder
-
-
 @pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    root = tmp_path_factory.mktemp("runs")
-    return run(root / "one", 1), run(root / "two", 2)
+def folders(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Of one process, and of two."""
+    root = tmp_path_factory.mktemp("samplers")
+    (root / "script.py").write_text(SCRIPT)
+    for devices in ("1", "2"):
+        (root / devices).mkdir()
+        done = subprocess.run(
+            [sys.executable, str(root / "script.py"), str(root / devices), devices],
+            env={**os.environ, "OMP_NUM_THREADS": "1", "USE_LIBUV": "0"},
+            capture_output=True, text=True, timeout=300, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr[-3000:]
+    return [root / "1", root / "2"]
 
 
-def test_confusion_counts_are_the_same(folders: tuple[Path, Path]) -> None:
-    one, two = ((folder / "confusion_matrix_test.csv").read_text() for folder in folders)
-    assert one == two
-    counts = [int(cell) for row in list(csv.reader(one.splitlines()))[1:] for cell in row[1:]]
-    assert sum(counts) == 12
-
-
-def test_every_sample_is_predicted_once(folders: tuple[Path, Path]) -> None:
+def test_every_face_is_predicted_once(folders: list[Path]) -> None:
     one, two = (list(csv.DictReader((folder / "predictions.csv").open())) for folder in folders)
     assert [row["index"] for row in two] == [str(index) for index in range(11)]
     for alone, together in zip(one, two, strict=True):
@@ -106,7 +97,17 @@ def test_every_sample_is_predicted_once(folders: tuple[Path, Path]) -> None:
         assert float(alone["confidence"]) == pytest.approx(float(together["confidence"]), abs=2e-6)
 
 
-def test_rank_zero_draws(folders: tuple[Path, Path]) -> None:
-    for folder in folders:
-        names = {file.stem for file in (folder / "pictures").iterdir()}
-        assert {"cam_test", "cam_predict", "cam_val", "confusion_matrix_test", "confusion_matrix_val"} == names
+def test_every_face_is_audited_once(folders: list[Path]) -> None:
+    one, two = (read_audit(folder) for folder in folders)
+    assert two["index"].tolist() == list(range(11))
+    assert two["consistency"].notna().all()
+    pd.testing.assert_frame_equal(one, two, rtol=0, atol=1e-5)
+
+
+def test_both_processes_hold_the_same_record(folders: list[Path]) -> None:
+    ranks = [torch.load(folders[1] / f"record_{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert ranks[0]["epochs"] == ranks[1]["epochs"] == [0, 1]
+    for column, values in ranks[0]["columns"].items():
+        torch.testing.assert_close(values, ranks[1]["columns"][column], rtol=0, atol=0, equal_nan=True)
+    # Nobody was asked about twice in an epoch, and none in one epoch only.
+    assert set(ranks[0]["columns"]["count"].tolist()) == {2}
