@@ -21,7 +21,7 @@ def unpack_batch(batch: Any, num_classes: int, device: torch.device | None = Non
         batch: A dict (see :class:`~eac_lightning.types.Batch`), ``(image, label)`` or ``(image, label, index)``.
         num_classes: K; labels are checked to lie in [0, K), and become int64.
         device: Where the tensors shall be; where they are, if None.
-        labelled: Whether the labels are needed; otherwise they may be unknown (-1).
+        labelled: Whether to look at the labels; otherwise they may be unknown (-1). An accelerator is waited for.
 
     Raises:
         DataError: If the batch has another form, a label lies outside the classes, or soft labels are no
@@ -88,7 +88,7 @@ def check_sample_index(index: Tensor) -> None:
     """
     if not len(index):
         return
-    low, high = (int(bound) for bound in index.aminmax())
+    low, high = _bounds(index)
     if low < 0 or high >= MOST_SAMPLES:
         raise DataError(
             f"Expected sample indexes from 0 to {MOST_SAMPLES - 1}, but found {low if low < 0 else high}. Number the "
@@ -108,7 +108,7 @@ def to_float_rgb(image: Tensor) -> Tensor:
             "Add a batch dimension, and put the channels first."
         )
     if image.dtype == torch.uint8:
-        image = image.to(torch.get_default_dtype()) / 255
+        image = image.to(torch.get_default_dtype()).div_(255)
     elif not image.is_floating_point():
         raise DataError(f"Expected uint8 or float images, but got {image.dtype}. Convert them to one of the two.")
     return image.expand(-1, 3, -1, -1)
@@ -126,7 +126,7 @@ def check_labels(label: Tensor, num_classes: int) -> None:
             "Soft labels go into the batch as soft_label, beside label."
         )
     if label.numel():
-        low, high = (int(bound) for bound in label.aminmax())
+        low, high = _bounds(label)
         if low < 0 or high >= num_classes:
             found = low if low < 0 else high
             raise DataError(
@@ -153,6 +153,12 @@ def check_soft_labels(soft: Any, samples: int, num_classes: int) -> None:
             f"Expected each row of soft_label to be at least 0 and sum to 1, but found {soft.min():g} as the least "
             f"value and sums from {soft.sum(1).min():g} to {soft.sum(1).max():g}. Divide votes by their number."
         )
+
+
+def _bounds(values: Tensor) -> tuple[int, int]:
+    """Return the least and the greatest of some integers, for which the device is waited for once."""
+    low, high = torch.stack(values.aminmax()).tolist()
+    return low, high
 
 
 def check_image_range(image: Tensor) -> None:

@@ -1,5 +1,8 @@
 """A backbone, average pooling and one linear layer: the classifier whose attention maps are exact."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -19,6 +22,8 @@ class CAMClassifier(nn.Module):
         num_classes: K ≥ 2.
         normalize: Whether images arrive as RGB in [0, 1] and are normalised here, with the backbone's ``mean``
             and ``std`` (ImageNet's unless it has its own). False takes them as normalised.
+        compile_backbone: Whether ``torch.compile`` compiles the backbone's pass in training mode, when it is first
+            used; in eval mode, where others hook into it, it runs as it is. Parameters keep their names.
 
     Raises:
         ConfigurationError: If ``num_classes`` is below 2.
@@ -27,11 +32,15 @@ class CAMClassifier(nn.Module):
     mean: Tensor
     std: Tensor
 
-    def __init__(self, backbone: nn.Module, num_classes: int, normalize: bool = True) -> None:
+    def __init__(
+        self, backbone: nn.Module, num_classes: int, normalize: bool = True, compile_backbone: bool = False
+    ) -> None:
         super().__init__()
         if num_classes < 2:
             raise ConfigurationError(f"Expected at least two classes to tell apart, but got {num_classes}.")
         self.backbone = backbone
+        self.compile_backbone = compile_backbone
+        self._compiled: Callable[[Tensor], Tensor] | None = None
         self.classifier = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
         mean = getattr(backbone, "mean", IMAGENET_MEAN) if normalize else (0.0, 0.0, 0.0)
         std = getattr(backbone, "std", IMAGENET_STD) if normalize else (1.0, 1.0, 1.0)
@@ -42,7 +51,9 @@ class CAMClassifier(nn.Module):
     def normalize(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) RGB in [0, 1] to what the backbone was made for."""
         # In true half or double precision the network's type decides, not the loader's.
-        return (image.to(self.mean.dtype) - self.mean) / self.std
+        normalized = (image.to(self.mean.dtype) - self.mean).div_(self.std)
+        # Laid out for the network here, it need not be copied while a training step still holds the original.
+        return normalized.contiguous(memory_format=torch.channels_last)
 
     def feature_map(self, normalized: Tensor) -> Tensor:
         """Map (N, 3, H, W) normalised faces to the (N, C, h, w) feature map.
@@ -57,10 +68,20 @@ class CAMClassifier(nn.Module):
                 f"Expected images of at least {stride} px for {type(self.backbone).__name__}, whose map has one "
                 f"cell every {stride} px, but got {height}×{width}. Raise image_size, or take another backbone."
             )
-        features: Tensor = self.backbone.forward_features(  # type: ignore[operator]
-            normalized.contiguous(memory_format=torch.channels_last)
-        )
-        return features
+        return self._backbone_pass(normalized.contiguous(memory_format=torch.channels_last))
+
+    def _backbone_pass(self, image: Tensor) -> Tensor:
+        forward_features: Callable[[Tensor], Tensor] = self.backbone.forward_features  # type: ignore[assignment]
+        if not (self.compile_backbone and self.training):
+            return forward_features(image)
+        if self._compiled is None:
+            self._compiled = torch.compile(forward_features)
+        return self._compiled(image)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the compiled pass: a copy's is that of its own backbone, not of this one."""
+        state: dict[str, Any] = super().__getstate__()  # type: ignore[no-untyped-call]
+        return {**state, "_compiled": None}
 
     def logits_and_maps(self, feature_map: Tensor) -> tuple[Tensor, Tensor]:
         """Return (N, K) logits and (N, K, h, w) maps of a feature map, from one contraction.

@@ -1,5 +1,6 @@
 """The base of every method: a network, metrics and an optimizer, around one hook, ``compute_loss``."""
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,6 +21,9 @@ from eac_lightning.modules.agreement import check_agreement, numbered, told_clas
 from eac_lightning.modules.checkpoint import CHECKPOINT_KEY, check_fit, describe
 from eac_lightning.seeding import default_seed, derive_seed, seeded
 from eac_lightning.types import Batch, StepOutput
+
+WATCHED = 50
+"""Losses after which an accelerator is asked whether all were finite: it has to be waited for."""
 
 
 class FERModule(L.LightningModule):
@@ -47,6 +51,10 @@ class FERModule(L.LightningModule):
         loss: What training minimises on the labels: ``"cross_entropy"``, ``"generalized_cross_entropy"`` or
             ``"symmetric_cross_entropy"``. Validation always tells the plain cross-entropy.
         loss_options: Its options by name, such as ``{"label_smoothing": 0.1}`` or ``{"q": 0.7}``.
+        fused_optimizer: Whether Adam updates all parameters at once; where gradients are clipped it never does,
+            because Lightning refuses to clip for it in mixed precision. Equal up to rounding.
+        compile_backbone: Whether ``torch.compile`` compiles the backbone for training, which takes a compiler and some
+            minutes at the first step. Checkpoints are the same with and without. Equal up to rounding.
     """
 
     model: CAMClassifier
@@ -68,6 +76,8 @@ class FERModule(L.LightningModule):
         backbone_options: dict[str, Any] | None = None,
         loss: str = "cross_entropy",
         loss_options: dict[str, Any] | None = None,
+        fused_optimizer: bool = True,
+        compile_backbone: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -80,6 +90,7 @@ class FERModule(L.LightningModule):
             if value < 0:
                 raise ConfigurationError(f"Expected {name} to be at least 0, but got {value}.")
         self.seed = default_seed() if seed is None else seed
+        self._losses: list[tuple[str, Tensor]] = []
         if class_names is not None or num_classes is not None:
             self._set_classes(class_names or numbered(num_classes or 0))
 
@@ -116,7 +127,9 @@ class FERModule(L.LightningModule):
         )
         # What the file of weights told of its network is needed again without that file.
         self.hparams["backbone_options"] = getattr(backbone, "options", self.hparams["backbone_options"])
-        self.model = CAMClassifier(backbone, self.num_classes, self.hparams["normalize"])
+        self.model = CAMClassifier(
+            backbone, self.num_classes, self.hparams["normalize"], self.hparams["compile_backbone"]
+        )
 
     def configure_losses(self) -> None:
         """Build ``self.classification_loss(logits, target)``; targets are labels or distributions."""
@@ -124,11 +137,12 @@ class FERModule(L.LightningModule):
 
     def configure_metrics(self) -> None:
         """Build the metrics of the three splits; a subclass calls this one and adds its own."""
-        self.train_accuracy = MulticlassAccuracy(self.num_classes, average="micro")
+        # Labels are checked at the door, and what looks at values makes an accelerator wait.
+        self.train_accuracy = MulticlassAccuracy(self.num_classes, average="micro", validate_args=False)
         self.train_memorized = WrongLabelShare("given")
         self.train_recovered = WrongLabelShare("clean")
-        self.val_metrics = ClassificationReport(self.num_classes)
-        self.test_metrics = ClassificationReport(self.num_classes)
+        self.val_metrics = ClassificationReport(self.num_classes, validate_args=False)
+        self.test_metrics = ClassificationReport(self.num_classes, validate_args=False)
 
     def configure_optimizers(self) -> Any:
         """Return Adam and a learning rate that decays by ``lr_decay`` an epoch; works without a Trainer."""
@@ -136,8 +150,14 @@ class FERModule(L.LightningModule):
             (parameter for parameter in self.parameters() if parameter.requires_grad),
             lr=self.hparams["lr"],
             weight_decay=self.hparams["weight_decay"],
+            fused=self._fused,
         )
         return [optimizer], [torch.optim.lr_scheduler.ExponentialLR(optimizer, gamma=self.hparams["lr_decay"])]
+
+    @property
+    def _fused(self) -> bool:
+        clipped = self._trainer is not None and bool(self.trainer.gradient_clip_val)
+        return bool(self.hparams["fused_optimizer"]) and not clipped
 
     def compute_loss(self, batch: Any) -> StepOutput:
         """Return loss, logits and logs of a batch in any accepted form, without logging anything.
@@ -161,6 +181,8 @@ class FERModule(L.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Map (N, 3, H, W) images to (N, K) logits."""
+        if not len(image):  # of a process for which no face is left; some networks cannot take none
+            return torch.zeros(0, self.num_classes, device=self.device)
         return self.logits_and_maps(image)[0]
 
     def attention_maps(self, image: Tensor) -> Tensor:
@@ -178,9 +200,17 @@ class FERModule(L.LightningModule):
     def _feature_map(self, image: Tensor) -> Tensor:
         return self.model.feature_map(self.model.normalize(to_float_rgb(image).to(self.device)))
 
+    @property
+    def _on_cpu(self) -> bool:
+        """Whether values can be looked at for nothing."""
+        return self.device.type == "cpu"
+
     def unpack(self, batch: Any) -> Batch:
         """Return the batch as a dict with float RGB images; see :func:`~eac_lightning.batch.unpack_batch`."""
-        return unpack_batch(batch, self.num_classes, self.device)
+        # Labels are the same in every epoch, and looking at them makes an accelerator wait.
+        known = self._trainer is not None and self.trainer.training and self.current_epoch > 0
+        unseen = self._on_cpu or not known
+        return unpack_batch(batch, self.num_classes, self.device, labelled=unseen)
 
     # ---- Lightning's hooks -----------------------------------------------------------------------------------------
 
@@ -218,7 +248,8 @@ class FERModule(L.LightningModule):
 
         Raises:
             DataError: If batch normalisation gets one value alone.
-            TrainingDivergedError: If the loss is not finite; the last checkpoint is of the epoch before.
+            TrainingDivergedError: If the loss is not finite, on an accelerator some steps later; the last checkpoint
+                is of the epoch before.
         """
         unpacked = self.unpack(batch)
         if batch_idx == 0 and self.hparams["normalize"]:
@@ -234,19 +265,27 @@ class FERModule(L.LightningModule):
                 "Expected at least two faces in a training batch, because batch normalisation cannot learn from one, "
                 f"but step {batch_idx} has {len(unpacked['image'])}. Raise batch_size, or drop the last batch."
             ) from error
-        self._check_finite(output.loss, f"step {batch_idx}")
+        self._watch_loss(output.loss, f"step {batch_idx}")
         self.remember(unpacked, output)
         self._log_training(unpacked, output)
         return {"loss": output.loss} | ({} if output.logits is None else {"logits": output.logits.detach()})
 
-    def _check_finite(self, loss: Tensor, where: str) -> None:
-        if not torch.isfinite(loss):
-            kept = "the last checkpoint is of the epoch before" if self.current_epoch else "nothing is saved yet"
-            raise TrainingDivergedError(
-                f"The loss is {loss.item()} at {where} of epoch {self.current_epoch} (step {self.global_step} of the "
-                f"run); {kept}. Lower lr (now {self.hparams['lr']}), try --trainer.gradient_clip_val 1, or 32-true "
-                "precision."
-            )
+    def _watch_loss(self, loss: Tensor, where: str) -> None:
+        self._losses.append((f"{where} of epoch {self.current_epoch}", loss.detach()))
+        if self._on_cpu or len(self._losses) == WATCHED:
+            self._check_losses()
+
+    def _check_losses(self) -> None:
+        """Refuse the first loss since the last check that is not finite."""
+        watched, self._losses = self._losses, []
+        values = torch.stack([loss for _, loss in watched]).tolist() if watched else []
+        for (where, _), value in zip(watched, values, strict=True):
+            if not math.isfinite(value):
+                kept = "the last checkpoint is of the epoch before" if self.current_epoch else "nothing is saved yet"
+                raise TrainingDivergedError(
+                    f"The loss is {value} at {where} (step {self.global_step} of the run); {kept}. Lower lr (now "
+                    f"{self.hparams['lr']}), try --trainer.gradient_clip_val 1, or 32-true precision."
+                )
 
     def _log_training(self, batch: Batch, output: StepOutput) -> None:
         for name, value in {"loss": output.loss.detach(), **output.logs}.items():
@@ -274,9 +313,10 @@ class FERModule(L.LightningModule):
         key = f"{split}_{name}"
         if key not in self.means:
             # Sums in half precision would stop growing after a few hundred samples.
-            self.means[key] = MeanMetric().to(self.device).set_dtype(torch.float32)
+            self.means[key] = MeanMetric(nan_strategy="disable").to(self.device).set_dtype(torch.float32)
         mean = self.means[key]
-        mean.update(value, samples)  # type: ignore[operator]
+        # A value a sample: MeanMetric forgets weights where it does not look for NaN.
+        mean.update(value.expand(samples))  # type: ignore[operator]
         self.log(f"{split}/{name}", mean, on_step=False, on_epoch=True, metric_attribute=f"means.{key}")  # type: ignore[arg-type]
 
     def _evaluation_step(self, batch: Any, split: str, metrics: ClassificationReport) -> dict[str, Tensor]:
@@ -284,14 +324,19 @@ class FERModule(L.LightningModule):
         logits = self(unpacked["image"])
         metrics.update(logits, unpacked["label"])
         loss = nn.functional.cross_entropy(logits, unpacked["label"])
-        if self.trainer.state.fn == "fit":
+        if self.trainer.state.fn == "fit" and len(logits):
             # The epoch's last step may have broken the weights, and the checkpoint comes after validation.
-            self._check_finite(loss, "the validation")
+            self._watch_loss(loss, "the validation")
         self._log_mean(split, "loss", loss, len(logits))
         return {"logits": logits}
 
+    def on_train_epoch_end(self) -> None:
+        """Look at the losses that nothing has looked at yet."""
+        self._check_losses()
+
     def on_validation_epoch_end(self) -> None:
         """Log the split's figures."""
+        self._check_losses()
         self._log_report("val", self.val_metrics)
 
     def on_test_epoch_end(self) -> None:
@@ -328,7 +373,12 @@ class FERModule(L.LightningModule):
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add what a later program needs to rebuild this module from the file alone."""
+        """Add what a later program needs to rebuild this module from the file alone.
+
+        Raises:
+            TrainingDivergedError: If a loss was not finite: weights that are broken are not saved.
+        """
+        self._check_losses()
         describe(self, checkpoint)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -31,7 +31,8 @@ class EACModule(FERModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``image_size``, ``lr``, ``weight_decay``, ``lr_decay``,
-            ``seed``, ``backbone_options``, ``loss`` and ``loss_options``.
+            ``seed``, ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer`` and
+            ``compile_backbone``.
         consistency_weight: λ ≥ 0. The paper's 5 is for a pretrained network.
         consistency_warmup_epochs: λ grows evenly over that many epochs before it is whole. From random weights a
             whole λ flattens the maps before there is anything in them, and the network stays at chance for many
@@ -74,6 +75,8 @@ class EACModule(FERModule):
         backbone_options: dict[str, Any] | None = None,
         loss: str = "cross_entropy",
         loss_options: dict[str, Any] | None = None,
+        fused_optimizer: bool = True,
+        compile_backbone: bool = False,
     ) -> None:
         super().__init__(
             num_classes=num_classes,
@@ -89,6 +92,8 @@ class EACModule(FERModule):
             backbone_options=backbone_options,
             loss=loss,
             loss_options=loss_options,
+            fused_optimizer=fused_optimizer,
+            compile_backbone=compile_backbone,
         )
         if view_order not in VIEW_ORDERS:
             raise unknown_name("view_order", view_order, VIEW_ORDERS)
@@ -143,20 +148,29 @@ class EACModule(FERModule):
 
     def views(self, image: Tensor) -> tuple[Tensor, Tensor]:
         """Return both normalised views of (N, 3, H, W) images; the second shows the faces mirrored."""
-        view1: Tensor = self._erase(self.model.normalize(self._add_noise(image)))
+        view1 = self._erased(self.model.normalize(self._add_noise(image)))
         if self.hparams["view_order"] == "erase_then_flip":
             return view1, view1.flip(-1)
-        view2: Tensor = self._erase(self.model.normalize(image.flip(-1)))
-        return view1, view2
+        return view1, self._erased(self.model.normalize(image.flip(-1)))
+
+    def _erased(self, view: Tensor) -> Tensor:
+        """Erase rectangles that kornia draws, in place; kornia itself would blend several copies of the batch."""
+        drawn = self._erase.forward_parameters(view.shape)
+        names = ("batch_prob", "ys", "xs", "heights", "widths")
+        for i, (chosen, *rectangle) in enumerate(zip(*(drawn[name].tolist() for name in names), strict=True)):
+            if chosen > 0.5:
+                y, x, height, width = map(int, rectangle)
+                view[i, :, y : y + height, x : x + width] = 0
+        return view
 
     def _add_noise(self, image: Tensor) -> Tensor:
         probability, std = self.hparams["gaussian_noise_probability"], self.hparams["gaussian_noise_std"]
         if not probability or not std:
             return image
         chosen = torch.rand(len(image), 1, 1, 1, device=image.device) < probability
-        noisy: Tensor = image + torch.randn_like(image) * std * chosen
+        noisy: Tensor = torch.randn_like(image).mul_(std).mul_(chosen).add_(image)  # one copy of the batch, not four
         # A picture that comes normalised has no bounds to keep to.
-        return noisy.clamp(0, 1) if self.hparams["normalize"] else noisy
+        return noisy.clamp_(0, 1) if self.hparams["normalize"] else noisy
 
 
 def _check_pair(name: str, pair: tuple[float, float], high: float | None) -> None:

@@ -27,7 +27,8 @@ class ELRModule(RememberingModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``lr``, ``weight_decay``, ``lr_decay``, ``image_size``, ``seed``,
-            ``backbone_options``, ``loss`` and ``loss_options``.
+            ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer`` and
+            ``compile_backbone``.
         regularization_weight: λ ≥ 0; 3 is the paper's for 10 classes (7 for 100).
         target_momentum: β in [0, 1]; 0.7 is the paper's for 10 classes (0.9 for 100).
 
@@ -52,6 +53,8 @@ class ELRModule(RememberingModule):
         backbone_options: dict[str, Any] | None = None,
         loss: str = "cross_entropy",
         loss_options: dict[str, Any] | None = None,
+        fused_optimizer: bool = True,
+        compile_backbone: bool = False,
     ) -> None:
         check_range("regularization_weight", regularization_weight)
         check_range("target_momentum", target_momentum, 1.0)
@@ -69,6 +72,8 @@ class ELRModule(RememberingModule):
             backbone_options=backbone_options,
             loss=loss,
             loss_options=loss_options,
+            fused_optimizer=fused_optimizer,
+            compile_backbone=compile_backbone,
         )
 
     def configure_models(self) -> None:

@@ -47,7 +47,8 @@ class FaceNet2ExpNetModule(ClassificationModule):
 
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``weights``,
-            ``weight_decay``, ``image_size``, ``seed``, ``backbone_options``, ``loss`` and ``loss_options``.
+            ``weight_decay``, ``image_size``, ``seed``, ``backbone_options``, ``loss``,
+            ``loss_options``, ``fused_optimizer`` and ``compile_backbone``.
         class_names: See there.
         teacher: The face-recognition network: any name that ``create_backbone`` knows.
         teacher_weights: Its weights: a published name or a file.
@@ -103,6 +104,8 @@ class FaceNet2ExpNetModule(ClassificationModule):
         backbone_options: dict[str, Any] | None = None,
         loss: str = "cross_entropy",
         loss_options: dict[str, Any] | None = None,
+        fused_optimizer: bool = True,
+        compile_backbone: bool = False,
     ) -> None:
         if not isinstance(teacher, str):
             raise ConfigurationError(
@@ -130,6 +133,8 @@ class FaceNet2ExpNetModule(ClassificationModule):
             backbone_options=backbone_options,
             loss=loss,
             loss_options=loss_options,
+            fused_optimizer=fused_optimizer,
+            compile_backbone=compile_backbone,
         )
 
     @property
@@ -198,7 +203,7 @@ class FaceNet2ExpNetModule(ClassificationModule):
             return student_lr(epoch) if epoch >= settings["stage1_epochs"] else 0.0
 
         groups = [{"params": self.model.backbone.parameters()}, {"params": self.model.classifier.parameters()}]
-        optimizer = torch.optim.Adam(groups, lr=1.0, weight_decay=settings["weight_decay"])
+        optimizer = torch.optim.Adam(groups, lr=1.0, weight_decay=settings["weight_decay"], fused=self._fused)
         return [optimizer], [torch.optim.lr_scheduler.LambdaLR(optimizer, [student_lr, classifier_lr])]
 
     def compute_loss(self, batch: Any) -> StepOutput:
@@ -297,6 +302,7 @@ class FaceNet2ExpNetModule(ClassificationModule):
 
     def on_train_epoch_end(self) -> None:
         """Write the student while it is taught."""
+        super().on_train_epoch_end()
         folder = run_folder(self.trainer)
         if self.stage == 1 and writes_files(self.trainer):
             save_weights(self.model.backbone, self.hparams["backbone"], folder / STUDENT_FILE)

@@ -61,7 +61,8 @@ class RULModule(FERModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``lr``, ``weight_decay``, ``lr_decay``, ``image_size``, ``seed``,
-            ``backbone_options``, ``loss`` and ``loss_options``.
+            ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer`` and
+            ``compile_backbone``.
         feature_size: D ≥ 1; 64 is the paper's.
 
     Raises:
@@ -86,6 +87,8 @@ class RULModule(FERModule):
         backbone_options: dict[str, Any] | None = None,
         loss: str = "cross_entropy",
         loss_options: dict[str, Any] | None = None,
+        fused_optimizer: bool = True,
+        compile_backbone: bool = False,
     ) -> None:
         if feature_size < 1:
             raise ConfigurationError(f"Expected feature_size to be at least 1, but got {feature_size}.")
@@ -103,6 +106,8 @@ class RULModule(FERModule):
             backbone_options=backbone_options,
             loss=loss,
             loss_options=loss_options,
+            fused_optimizer=fused_optimizer,
+            compile_backbone=compile_backbone,
         )
 
     def configure_models(self) -> None:

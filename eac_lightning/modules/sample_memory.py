@@ -114,4 +114,5 @@ class RememberingModule(FERModule):
 
     def on_train_epoch_end(self) -> None:
         """Tell every process what the others remember, before the samples are dealt anew."""
+        super().on_train_epoch_end()
         self.memory.synchronise()

@@ -33,7 +33,8 @@ class SCNModule(RememberingModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``lr``, ``weight_decay``, ``lr_decay``, ``image_size``, ``seed``,
-            ``backbone_options``, ``loss`` and ``loss_options``.
+            ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer`` and
+            ``compile_backbone``.
         importance_share: β, in [0, 1]; both groups have at least one face.
         rank_margin: δ1, in [0, 1].
         relabel_margin: δ2, in [0, 1]; 1 relabels nobody.
@@ -65,6 +66,8 @@ class SCNModule(RememberingModule):
         backbone_options: dict[str, Any] | None = None,
         loss: str = "cross_entropy",
         loss_options: dict[str, Any] | None = None,
+        fused_optimizer: bool = True,
+        compile_backbone: bool = False,
     ) -> None:
         for name, value in (
             ("importance_share", importance_share),
@@ -88,6 +91,8 @@ class SCNModule(RememberingModule):
             backbone_options=backbone_options,
             loss=loss,
             loss_options=loss_options,
+            fused_optimizer=fused_optimizer,
+            compile_backbone=compile_backbone,
         )
 
     def configure_models(self) -> None:

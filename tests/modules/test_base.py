@@ -389,14 +389,16 @@ def test_training_leaves_torchs_generator_alone(faces: Path, tmp_path: Path) -> 
 
 
 def test_nan_stops_the_run_and_keeps_the_last_good_checkpoint(faces: Path, tmp_path: Path) -> None:
-    from eac_lightning.cli.training import run_folder_checkpoints
+    from eac_lightning.runs.checkpoints import BestCheckpoint, LastCheckpoint
 
     net = DivergingModule(num_classes=3, backbone="tiny")
-    run = trainer(tmp_path / "run", max_epochs=3, callbacks=run_folder_checkpoints(tmp_path / "run"))
+    run = trainer(
+        tmp_path / "run", max_epochs=3, callbacks=[BestCheckpoint(tmp_path / "run"), LastCheckpoint(tmp_path / "run")]
+    )
     with pytest.raises(TrainingDivergedError, match="loss is nan at step 0 of epoch 1"):
         run.fit(net, datamodule=data(faces))
     state = torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)
-    assert state["epoch"] == 0
+    assert state["epoch"] == 1
     assert all(torch.isfinite(value).all() for value in state["state_dict"].values() if value.is_floating_point())
 
 
@@ -409,12 +411,14 @@ class BreakingModule(ClassificationModule):
 
 
 def test_weights_that_break_in_the_last_step_are_not_saved(faces: Path, tmp_path: Path) -> None:
-    from eac_lightning.cli.training import run_folder_checkpoints
+    from eac_lightning.runs.checkpoints import BestCheckpoint, LastCheckpoint
 
-    run = trainer(tmp_path / "run", max_epochs=3, callbacks=run_folder_checkpoints(tmp_path / "run"))
+    run = trainer(
+        tmp_path / "run", max_epochs=3, callbacks=[BestCheckpoint(tmp_path / "run"), LastCheckpoint(tmp_path / "run")]
+    )
     with pytest.raises(TrainingDivergedError, match="loss is nan at the validation of epoch 1"):
         run.fit(BreakingModule(num_classes=3, backbone="tiny"), datamodule=data(faces))
-    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 0
+    assert torch.load(tmp_path / "run" / "last.ckpt", weights_only=True)["epoch"] == 1
 
 
 def test_means_of_half_precision_runs_count_every_sample() -> None:

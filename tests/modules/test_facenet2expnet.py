@@ -19,10 +19,10 @@ from eac_lightning import (
     load_module,
 )
 from eac_lightning._lightning import L, callbacks, loggers
-from eac_lightning.cli.training import run_folder_checkpoints
 from eac_lightning.errors import CheckpointError, ConfigurationError, DataError
 from eac_lightning.models import backbones
 from eac_lightning.models.weights import read_checkpoint
+from eac_lightning.runs.checkpoints import BestCheckpoint, LastCheckpoint
 from tests.conftest import CLASSES, TinyBackbone, batch
 
 
@@ -67,7 +67,7 @@ def trainer(folder: Path, epochs: int, *more: Any) -> L.Trainer:
         default_root_dir=folder,
         accelerator="cpu",
         logger=loggers.CSVLogger(folder, name="", version=""),
-        callbacks=[*run_folder_checkpoints(folder), *more],
+        callbacks=[BestCheckpoint(folder), LastCheckpoint(folder), *more],
         enable_progress_bar=False,
         enable_model_summary=False,
     )

@@ -114,7 +114,7 @@ def test_relabelling_waits_for_its_epoch_and_a_plain_loop_for_nobody() -> None:
     module, data = opinionated(relabel_epoch=2)
     found = []
     for epoch in (0, 1, 2):
-        module._trainer = SimpleNamespace(current_epoch=epoch)  # type: ignore[assignment]
+        module._trainer = SimpleNamespace(current_epoch=epoch, training=True)  # type: ignore[assignment]
         module.remember(data, module.compute_loss(data))  # type: ignore[arg-type]
         found.append((module.memory.values >= 0).sum().item())
     assert found == [0, 0, 1]
