@@ -15,6 +15,7 @@ _WHERE = {
     "FERDataModule": "data.datamodule",
     "FERModule": "modules.base",
     "FaceNet2ExpNetModule": "modules.facenet2expnet",
+    "FailureReport": "callbacks.failures",
     "InstanceNoise": "labels.instance_noise",
     "LabelAuditCallback": "callbacks.label_audit",
     "LabelNoise": "labels.noise",
@@ -43,6 +44,7 @@ _WHERE = {
 if TYPE_CHECKING:
     from eac_lightning.callbacks.cam import CAMCallback
     from eac_lightning.callbacks.confusion import ConfusionMatrixCallback
+    from eac_lightning.callbacks.failures import FailureReport
     from eac_lightning.callbacks.label_audit import LabelAuditCallback
     from eac_lightning.callbacks.predictions import PredictionWriter
     from eac_lightning.data.datamodule import FERDataModule
@@ -75,6 +77,7 @@ __all__ = [
     "FERDataModule",
     "FERModule",
     "FaceNet2ExpNetModule",
+    "FailureReport",
     "InstanceNoise",
     "LabelAuditCallback",
     "LabelNoise",

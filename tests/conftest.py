@@ -1,6 +1,7 @@
 """Small things that many tests need: a tiny backbone, and faces on disk."""
 
-from collections.abc import Sequence
+import itertools
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from eac_lightning.data.layouts import fer2013, ferplus
 from eac_lightning.models import backbones
 
 CLASSES = ("anger", "happiness", "neutral")
+_numbers = itertools.count()
 
 
 class TinyBackbone(nn.Module):
@@ -37,6 +39,21 @@ def _tiny_backbone(monkeypatch: pytest.MonkeyPatch) -> None:
     """Register the backbone ``tiny``, and give the registry, seeds and threads back afterwards."""
     monkeypatch.setattr(backbones, "_registry", {**backbones._registry, "tiny": TinyBackbone})
     monkeypatch.delenv("PL_GLOBAL_SEED", raising=False)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _caches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Keep decoded pictures out of the user's cache, also those of fixtures that many tests share."""
+    folder = tmp_path_factory.mktemp("caches")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("EAC_LIGHTNING_CACHE", str(folder / "shared"))
+        yield folder
+
+
+@pytest.fixture(autouse=True)
+def _cache(_caches: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Give each test a cache of its own, which is made when something is stored."""
+    monkeypatch.setenv("EAC_LIGHTNING_CACHE", str(_caches / str(next(_numbers))))
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """What is known of a data set before any picture is decoded."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -8,10 +9,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from eac_lightning.data.boxes import cut_box, picture_file
+from eac_lightning.data.decoding import decode_image
 from eac_lightning.data.emotions import choose_classes
 from eac_lightning.data.layouts import LAYOUTS, VOTES, Options, Rows, choose_layout
+from eac_lightning.data.pictures import is_writable, printable, why_unusable
 from eac_lightning.data.splits import assign_splits, check_fractions
-from eac_lightning.errors import ConfigurationError, DataError, unknown_name
+from eac_lightning.errors import ConfigurationError, DataError, EACError, unknown_name
+from eac_lightning.labels.label_table import refuse
 from eac_lightning.labels.votes import describe_agreement, soft_labels
 
 ON_BAD_IMAGE = ("error", "skip")
@@ -25,7 +30,8 @@ class Annotations:
 
     Attributes:
         table: N rows, whose index 0..N-1 is the stable sample id. Columns: ``path`` (relative to ``root``, or
-            ``"fer2013.csv:123"``, file and line, where pixels stand in a table), ``label`` (int64, the given
+            ``"fer2013.csv:123"``, file and line, where pixels stand in a table, or ``"photo.jpg#2"``, file and
+            face, where one holds several; unique), ``label`` (int64, the given
             label in [0, K)), ``clean_label`` (int64, -1 where unknown), ``split`` ("train", "val", "test", or
             ``LEFT_OUT`` where corrections drop the picture), ``subject`` and ``group`` ("" where unknown).
         class_names: The K classes.
@@ -33,6 +39,7 @@ class Annotations:
         root: The folder that paths are relative to.
         images: (N, H, W) or (N, H, W, 3) uint8 where the layout holds pixels instead of files.
         votes: (N, K) int32, how many people named each class, where several were asked; never changed.
+        boxes: (N, 4) int32, left, top, right and bottom of each face, where pictures hold more than it.
         notes: What was chosen, assumed, left out and counted, in sentences for the user.
         left_out: (path, reason) of every picture that ``on_bad_image="skip"`` left out.
     """
@@ -43,6 +50,7 @@ class Annotations:
     root: Path
     images: NDArray[np.uint8] | None = None
     votes: NDArray[np.int32] | None = None
+    boxes: NDArray[np.int32] | None = None
     notes: tuple[str, ...] = ()
     left_out: tuple[tuple[str, str], ...] = ()
 
@@ -50,6 +58,25 @@ class Annotations:
     def soft_labels(self) -> NDArray[np.float32] | None:
         """(N, K) distributions of the votes, see ``labels.votes.soft_labels``; None where nobody voted."""
         return None if self.votes is None else soft_labels(self.votes, self.table["label"].to_numpy())
+
+    def picture(self, row: int) -> NDArray[np.uint8]:
+        """Return the pixels of a row, wherever they are: in memory, in a file, or in a box of one.
+
+        May be called from many threads.
+
+        Returns:
+            (H, W) for a grey picture, else (H, W, 3) RGB.
+
+        Raises:
+            DataError: With the reason, if the file cannot be read or the box holds nothing of it.
+        """
+        if self.images is not None:
+            pixels: NDArray[np.uint8] = self.images[row]
+            return pixels
+        path: str = self.table["path"].iloc[row]
+        if self.boxes is None:
+            return decode_image(self.root / path)
+        return cut_box(decode_image(self.root / picture_file(path)), self.boxes[row])
 
 
 def read_annotations(
@@ -59,10 +86,12 @@ def read_annotations(
     classes: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
     votes: str = "majority",
+    angles: Sequence[str] = ("S",),
     val_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 0,
     on_bad_image: str = "error",
+    allow_outside: bool = False,
 ) -> Annotations:
     """Read the labels and splits of a data set on disk.
 
@@ -72,10 +101,12 @@ def read_annotations(
         classes: Subset and order of the classes, in any spelling; rows of others are left out and counted.
         columns: For the table layout: column names by role (path, label, split, clean_label, subject, group).
         votes: For FER+: "majority", "plurality", "above_half" or "soft"; see ``ferplus.label_votes``.
+        angles: For KDEF: the views to read, of "FL", "HL", "S", "HR" and "FR", full left to full right.
         val_fraction: Share in [0, 1) that is split off for validation where the data bring none.
         test_fraction: Share in [0, 1) that is split off for testing where the data bring no split at all.
         seed: Seed of those splits.
         on_bad_image: "error" raises at missing files and malformed rows of pixels; "skip" leaves them out.
+        allow_outside: Whether tables and links may lead out of the root, see ``pictures.why_unusable``.
 
     Raises:
         ConfigurationError: An argument asks for something that cannot be.
@@ -87,18 +118,44 @@ def read_annotations(
     if on_bad_image not in ON_BAD_IMAGE:
         raise unknown_name("on_bad_image", on_bad_image, ON_BAD_IMAGE)
     root = Path(root).expanduser()
-    options = Options(None if classes is None else tuple(map(str, classes)), dict(columns or {}), votes)
-    name, reason = choose_layout(root, layout, options)
+    wanted = None if classes is None else tuple(map(str, classes))
+    options = Options(wanted, dict(columns or {}), votes, tuple(angles), allow_outside)
+    _check_names([str(root)], "Paths of data sets")
+    with _named_after(root):
+        name, reason = choose_layout(root, layout, options)
+        found = LAYOUTS[name].read(root, options)
+    _check_names(found.class_names, f"Classes in {root}")
     if columns and name != "table":
         raise ConfigurationError(f"columns name the columns of a table, but the layout of {root} is {name!r}.")
-    rows, class_names = _select_classes(LAYOUTS[name].read(root, options), options.classes)
-    rows, left_out = _leave_out_bad(rows, on_bad_image)
+    rows, class_names = _select_classes(found, options.classes)
+    rows, left_out = _leave_out_bad(rows, on_bad_image, allow_outside)
     if rows.table.empty:
         raise DataError(f"No labelled picture is left in {root}. " + " ".join(rows.notes))
-    table, split_notes = assign_splits(rows.table, val_fraction, test_fraction, seed)
+    try:
+        table, split_notes = assign_splits(rows.table, val_fraction, test_fraction, seed)
+    except DataError as error:
+        raise DataError(f"In {root}: {error}") from None
     _check_classes(table, class_names, root)
     notes = (f"Layout {name}: {reason}.", *rows.notes, *split_notes, *_label_notes(table, class_names, rows.votes))
-    return Annotations(table, class_names, name, rows.root, rows.images, rows.votes, notes, left_out)
+    notes = tuple(map(printable, notes))
+    return Annotations(table, class_names, name, rows.root, rows.images, rows.votes, rows.boxes, notes, left_out)
+
+
+@contextmanager
+def _named_after(root: Path) -> Iterator[None]:
+    """Turn what a file system or a parser raises into an error that names the data set."""
+    try:
+        yield
+    except EACError:
+        raise
+    except Exception as error:  # Arrow and NumPy raise whatever a broken file makes them stumble over
+        raise DataError(f"Cannot read the data set in {root} ({type(error).__name__}: {error}).") from error
+
+
+def _check_names(names: Sequence[str], what: str) -> None:
+    """Refuse names that no table, checkpoint or terminal could show."""
+    strange = [printable(name) for name in names if not is_writable(name)]
+    refuse(strange, f"{what} whose names hold control characters, or bytes that are not UTF-8; rename them")
 
 
 def _select_classes(rows: Rows, wanted: Sequence[str] | None) -> tuple[Rows, tuple[str, ...]]:
@@ -127,13 +184,15 @@ def _select_classes(rows: Rows, wanted: Sequence[str] | None) -> tuple[Rows, tup
     return rows.take(keep), names
 
 
-def _leave_out_bad(rows: Rows, on_bad_image: str) -> tuple[Rows, tuple[tuple[str, str], ...]]:
-    """Raise at, or leave out, pictures that are missing or malformed."""
-    paths = rows.table["path"]
+def _leave_out_bad(rows: Rows, on_bad_image: str, allow_outside: bool) -> tuple[Rows, tuple[tuple[str, str], ...]]:
+    """Raise at, or leave out, pictures that are missing, malformed or not to be read."""
+    paths = rows.table["path"].tolist()
     bad = list(rows.table["bad"])
-    if rows.check_files:
-        bad = ["" if (rows.root / path).is_file() else "no such file" for path in paths]
-    left_out = tuple((path, reason) for path, reason in zip(paths, bad, strict=True) if reason)
+    if rows.images is None:
+        files = paths if rows.boxes is None else map(picture_file, paths)
+        unusable = why_unusable(rows.root, files, allow_outside)
+        bad = [why or also for why, also in zip(bad, unusable, strict=True)]
+    left_out = tuple((printable(path), reason) for path, reason in zip(paths, bad, strict=True) if reason)
     if left_out and on_bad_image == "error":
         listed = "".join(f"\n  {path}: {reason}" for path, reason in left_out[:SHOWN])
         more = f"\n  … and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""

@@ -1,9 +1,10 @@
 """Any folder of faces with labels, as batches for training and evaluation."""
 
 import logging
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
@@ -19,20 +20,24 @@ from eac_lightning.data.duplicates import DUPLICATES, leave_out_duplicates
 from eac_lightning.data.label_changes import change_labels
 from eac_lightning.data.pictures import list_pictures
 from eac_lightning.data.samplers import DistributedBatches
-from eac_lightning.data.splits import assign_folds
-from eac_lightning.data.store import CACHES, ImageStore, report_bad_images
-from eac_lightning.data.subsets import reduce_training
+from eac_lightning.data.shards.manifest import holds_shards
+from eac_lightning.data.shards.options import refuse_options
+from eac_lightning.data.split_faces import SPLITS, SplitFaces
+from eac_lightning.data.store import CACHES
 from eac_lightning.data.targets import TARGETS, check_soft_target, describe_soft_target
 from eac_lightning.data.transforms import augmentation
 from eac_lightning.data.unlabelled import WithUnlabelled, read_unlabelled
-from eac_lightning.errors import ConfigurationError, DataError, unknown_name
+from eac_lightning.errors import ConfigurationError, unknown_name
 from eac_lightning.faces.settings import read_alignment
 from eac_lightning.labels.noise import LabelNoise
 from eac_lightning.seeding import default_seed, derive_seed, seeded
-from eac_lightning.types import UNKNOWN_LABEL, Batch
+from eac_lightning.types import Batch
+
+if TYPE_CHECKING:
+    from eac_lightning.data.shards.loading import ShardedFaces
 
 SAMPLERS = ("shuffle", "balanced")
-SUBSETS = ("train", "val", "test", "predict", "held_out")
+SUBSETS = (*SPLITS, "predict", "held_out")
 _STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("predict",)}
 
 logger = logging.getLogger("eac_lightning")
@@ -47,12 +52,12 @@ class FERDataModule(L.LightningDataModule):
 
     Args:
         root: The data set's folder, or its table.
-        layout: ``"folder"``, ``"table"``, ``"fer2013"``, ``"ferplus"``, ``"fer2013_natural"`` (labels of FER2013,
-            judged by FER+), ``"rafdb"`` …, or ``"auto"``.
+        layout: The name of one of ``LAYOUTS``, such as ``"folder"``, ``"table"`` or ``"ferplus"``, ``"shards"``, what
+            ``eac data pack`` wrote, here or in object storage; or ``"auto"``.
         classes: Subset and order of the classes.
         image_size: Side of the pictures that the network sees.
         batch_size: Faces per batch and process.
-        num_workers: Processes that load; the store needs none.
+        num_workers: Processes that load; a store needs none.
         val_fraction: Share of the training split to validate on where the data bring no validation split.
             With 0 and a test split, that is used, as papers do.
         test_fraction: Share to test on where the data bring no split at all.
@@ -60,7 +65,9 @@ class FERDataModule(L.LightningDataModule):
         noise: Wrong labels to train on, such as ``SymmetricNoise(0.3)``.
         label_overrides: A corrections table, see ``apply_overrides``, or several, applied one after the other.
         sampler: ``"shuffle"``, or ``"balanced"``: every class equally often.
-        cache: Where decoded pictures are kept: ``"ram"``, ``"disk"`` or ``"auto"``.
+        cache: Where decoded pictures are kept: ``"ram"``; ``"disk"``, for later runs and all processes of the machine;
+            ``"auto"``, see ``ImageStore``; or ``"none"``: each is decoded whenever it is drawn, by ``num_workers``.
+            Those of ``unlabelled_root`` are then in RAM.
         on_bad_image: ``"error"`` lists the pictures that cannot be read; ``"skip"`` leaves them out.
         seed: Seed of splits, noise, orders and augmentation; that of ``seed_everything``, else 0, if None.
         columns: For tables: column name by role (path, label, split, clean_label, subject, group).
@@ -78,6 +85,8 @@ class FERDataModule(L.LightningDataModule):
         folds: Train on all but one of so many parts of the training split, see ``assign_folds``;
             ``audit_dataloader`` then gives the part that is held out.
         fold: Which part is held out, in [0, folds).
+        angles: For KDEF: the views to read, of "FL", "HL", "S", "HR" and "FR", full left to full right.
+        allow_outside: Whether tables and links may lead out of ``root``.
 
     Raises:
         ConfigurationError: If an option has a value that it cannot have.
@@ -110,6 +119,8 @@ class FERDataModule(L.LightningDataModule):
         duplicates: str = "keep",
         folds: int | None = None,
         fold: int = 0,
+        angles: Sequence[str] = ("S",),
+        allow_outside: bool = False,
     ) -> None:
         super().__init__()
         _check_choice("sampler", sampler, SAMPLERS)
@@ -130,7 +141,20 @@ class FERDataModule(L.LightningDataModule):
         for name, value in sizes.items():
             if value is not None and value < 1:
                 raise ConfigurationError(f"{name} must be at least 1, but is {value}.")
+        if layout == "auto" and ("://" in str(root) or holds_shards(Path(root).expanduser())):
+            layout = "shards"
+        if layout == "shards":
+            refuse_options(
+                {
+                    "classes": classes, "columns": columns, "votes": votes, "noise": noise, "folds": folds,
+                    "label_overrides": label_overrides, "sampler": sampler, "subset": subset, "per_class": per_class,
+                    "unlabelled_root": unlabelled_root, "duplicates": duplicates, "val_fraction": val_fraction,
+                    "test_fraction": test_fraction, "angles": tuple(angles), "allow_outside": allow_outside,
+                    "on_bad_image": on_bad_image, "cache": cache,
+                }
+            )  # fmt: skip
         self.root = Path(root)
+        self._address = str(root)  # of shards, perhaps elsewhere, which no Path can hold
         self.layout = layout
         self.classes = classes
         self.image_size = image_size
@@ -154,17 +178,20 @@ class FERDataModule(L.LightningDataModule):
         self.duplicates = duplicates
         self.folds = folds
         self.fold = fold
+        self.angles = angles
+        self.allow_outside = allow_outside
         self.target = target or ("soft" if votes == "soft" else "hard")
         # A smaller last batch in evaluation may leave some processes without one.
         self.allow_zero_length_dataloader_with_multiple_devices = True
         self._annotations: Annotations | None = None
-        self._datasets: dict[str, FaceDataset] = {}
         self._unlabelled: NDArray[np.uint8] | None = None
         self._said = False
 
     @property
     def annotations(self) -> Annotations:
         """What is known of every picture, labels as training is given them; read when first asked for."""
+        if self._annotations is None and self._sharded is not None:
+            self._annotations = self._sharded.annotations()
         if self._annotations is None:
             read = read_annotations(
                 self.root,
@@ -172,10 +199,12 @@ class FERDataModule(L.LightningDataModule):
                 classes=self.classes,
                 columns=self.columns,
                 votes=self.votes,
+                angles=self.angles,
                 val_fraction=self.val_fraction,
                 test_fraction=self.test_fraction,
                 seed=self._seed,
                 on_bad_image=self.on_bad_image,
+                allow_outside=self.allow_outside,
             )
             if self.target == "soft":
                 check_soft_target(read)
@@ -186,7 +215,7 @@ class FERDataModule(L.LightningDataModule):
     @property
     def class_names(self) -> tuple[str, ...]:
         """The K classes, in the order of the labels."""
-        return self.annotations.class_names
+        return self._sharded.class_names if self._sharded else self.annotations.class_names
 
     @property
     def num_classes(self) -> int:
@@ -196,7 +225,32 @@ class FERDataModule(L.LightningDataModule):
     @cached_property
     def alignment(self) -> dict[str, Any] | None:
         """How ``eac faces`` cut these faces out, as ``Alignment.to_dict`` says it; None if it did not."""
-        return read_alignment(self.root)
+        return self._sharded.alignment if self._sharded else read_alignment(self.root)
+
+    @cached_property
+    def _sharded(self) -> "ShardedFaces | None":
+        if self.layout != "shards":
+            return None
+        from eac_lightning.data.shards.loading import ShardedFaces
+
+        return ShardedFaces(self._address, self.store_size, self.target == "soft")
+
+    @cached_property
+    def _faces(self) -> SplitFaces:
+        return SplitFaces(
+            self.annotations,
+            self.root,
+            self.store_size,
+            self.cache,
+            self.on_bad_image,
+            self._seed,
+            test_as_val=self.val_fraction == 0,
+            subset=self.subset,
+            per_class=self.per_class,
+            folds=self.folds,
+            fold=self.fold,
+            soft=self.target == "soft",
+        )
 
     @property
     def _seed(self) -> int:
@@ -213,14 +267,16 @@ class FERDataModule(L.LightningDataModule):
         if not self._said and (self.trainer is None or self.trainer.is_global_zero):
             logger.info(self.summary())
             self._said = True
+        if self._sharded is not None:
+            return
         # A split that is missing may not be needed: Lightning asks for it if it is.
-        splits = [split for split in _STAGES.get(stage or "", SUBSETS[:3]) if len(self._rows(split))]
-        self._read(splits)
+        faces = self._faces
+        faces.read([split for split in _STAGES.get(stage or "", SPLITS) if len(faces.rows(split))])
         if self.unlabelled_root is not None and stage == "fit":
             self._check_unlabelled(Path(self.unlabelled_root))
 
     def _check_unlabelled(self, root: Path) -> None:
-        list_pictures(root, "unlabelled faces")
+        list_pictures(root, "unlabelled faces", self.allow_outside)
         module = type(getattr(self.trainer, "lightning_module", None))
         # A property of the class where a part of the epochs reads them, plainly False where none does.
         if not getattr(module, "reads_unlabelled", False):
@@ -233,8 +289,7 @@ class FERDataModule(L.LightningDataModule):
             DataError: If the data have no such split, or pictures cannot be read.
         """
         _check_choice("split", split, SUBSETS)
-        self._read([split])
-        return self._datasets[self._source(split)]
+        return self._faces.dataset(split)
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """Return batches of the training split in the order of ``sampler``.
@@ -245,7 +300,7 @@ class FERDataModule(L.LightningDataModule):
         if self.unlabelled_root is not None and getattr(module, "reads_unlabelled", False):
             if self._unlabelled is None:
                 self._unlabelled = read_unlabelled(
-                    Path(self.unlabelled_root), self.store_size, self.cache, self.on_bad_image
+                    Path(self.unlabelled_root), self.store_size, self.cache, self.on_bad_image, self.allow_outside
                 )
             return self._loader("train", "shuffle", WithUnlabelled(self.dataset("train"), self._unlabelled))
         return self._loader("train", self.sampler)
@@ -281,83 +336,13 @@ class FERDataModule(L.LightningDataModule):
 
     def summary(self) -> str:
         """Return in a few lines what was read, assumed, left out and changed."""
-        annotations = self.annotations
-        table = annotations.table
-        lines = [f"Data in {self.root}: {len(table)} faces, {self.num_classes} classes.", *annotations.notes]
-        if self.target == "soft":
-            lines.append(describe_soft_target(annotations))
-        for split in SUBSETS[:3]:
-            counts = np.bincount(table["label"].to_numpy()[self._rows(split)], minlength=self.num_classes)
-            if counts.any():
-                each = ", ".join(f"{name} {n}" for name, n in zip(self.class_names, counts, strict=True))
-                whole = (table["split"] == self._source(split)).sum()
-                used = f" (of {whole})" if counts.sum() < whole else ""
-                lines.append(f"{split}: {counts.sum()}{used} ({each}).")
-        return "\n  ".join(lines)
-
-    def _source(self, split: str) -> str:
-        """Return the split whose faces serve as ``split``."""
-        to_test = split == "val" and self.val_fraction == 0 and not (self.annotations.table["split"] == "val").any()
-        return "test" if to_test else split
-
-    def _rows(self, split: str) -> NDArray[np.int64]:
-        table = self.annotations.table
-        if split == "predict":
-            return np.arange(len(table))
-        if split not in ("train", "held_out"):
-            return np.flatnonzero(table["split"] == self._source(split))
-        rows = np.flatnonzero(table["split"] == "train")
-        rows = reduce_training(table, rows, self.per_class, self.subset, self._seed)
-        if self.folds is None:
-            return rows if split == "train" else rows[:0]
-        seed = derive_seed(self._seed, "folds")
-        held_out = assign_folds(table.iloc[rows], self.folds, seed, self.class_names) == self.fold
-        part: NDArray[np.int64] = rows[held_out if split == "held_out" else ~held_out]
-        return part
-
-    def _read(self, splits: list[str]) -> None:
-        """Decode the pictures of these splits, so that one error lists all that are bad."""
-        missing = {source: self._rows(source) for source in map(self._source, splits) if source not in self._datasets}
-        for split, rows in missing.items():
-            if not len(rows):
-                found = ", ".join(sorted(set(self.annotations.table["split"])))
-                raise DataError(
-                    f"The data in {self.root} have no {split} split, only {found}. Add one, or let a share "
-                    f"be split off with {split}_fraction where the data bring no splits of their own."
-                )
-        stores = {split: self._store(rows) for split, rows in missing.items()}
-        bad = {name: reason for store in stores.values() for name, reason in store.bad.items()}
-        report_bad_images(bad, self.on_bad_image, sum(map(len, missing.values())))
-        for split, store in stores.items():
-            self._datasets[split] = self._labelled(split, store, missing[split][store.kept])
-
-    def _store(self, rows: NDArray[np.int64]) -> ImageStore:
-        annotations = self.annotations
-        if annotations.images is not None:
-            return ImageStore.from_pixels(annotations.images, rows, self.store_size, self.cache)
-        names = annotations.table["path"].iloc[rows].tolist()
-        return ImageStore.from_files(annotations.root, names, self.store_size, self.cache)
-
-    def _labelled(self, split: str, store: ImageStore, rows: NDArray[np.int64]) -> FaceDataset:
-        table = self.annotations.table.iloc[rows]
-        label = table["label"].to_numpy(copy=True)
-        clean = table["clean_label"].to_numpy(copy=True)
-        if split == "train":
-            self._check_every_class(np.union1d(label, clean))
-        elif split in ("val", "test"):
-            label = np.where(clean == UNKNOWN_LABEL, label, clean)
-        soft = self.annotations.soft_labels if self.target == "soft" else None
-        return FaceDataset(store.images, label, rows, clean, None if soft is None else soft[rows])
-
-    def _check_every_class(self, present: NDArray[np.int64]) -> None:
-        absent = [name for k, name in enumerate(self.class_names) if k not in present]
-        if absent:
-            raise DataError(
-                f"The training split in {self.root} has no face of the classes {', '.join(absent)}, after "
-                "corrections, without duplicates and what cannot be read. Add some, or name the others in classes."
-            )
+        if self._sharded is not None:
+            return self._sharded.summary()
+        return self._faces.summary([describe_soft_target(self.annotations)] * (self.target == "soft"))
 
     def _loader(self, split: str, order: str, dataset: FaceDataset | WithUnlabelled | None = None) -> DataLoader[Batch]:
+        if self._sharded is not None:
+            return self._sharded_loader(self._sharded, split, order)
         dataset = dataset or self.dataset(split)
         batches = DistributedBatches(len(dataset), self.batch_size, order, self._seed, dataset.labels)
         # Under overfit_batches Lightning puts a sequential sampler in the place of any other.
@@ -372,6 +357,13 @@ class FERDataModule(L.LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             generator=torch.Generator(),  # each iterator draws a number, else from the global one
         )
+
+    def _sharded_loader(self, faces: "ShardedFaces", split: str, order: str) -> DataLoader[Batch]:
+        if getattr(self.trainer, "overfit_batches", 0) > 0:
+            raise ConfigurationError("overfit_batches needs faces in memory: pack a few, or use a folder of them.")
+        if split == "val" and self.val_fraction == 0 and "val" not in faces.manifest.splits:
+            split = "test"
+        return faces.loader(split, self.batch_size, num_workers=self.num_workers, order=order, seed=self._seed)
 
 
 def _check_choice(kind: str, name: str, known: tuple[str, ...]) -> None:

@@ -10,7 +10,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from eac_lightning.data.annotations import Annotations
-from eac_lightning.data.decoding import decode_image
 from eac_lightning.data.perceptual_hash import near_pairs, thumbnail
 from eac_lightning.data.splits import SPLITS
 from eac_lightning.errors import DataError
@@ -36,12 +35,10 @@ def look_at(annotations: Annotations, rows: Iterable[int], near: bool = True) ->
         rows: Which rows of its table.
         near: Keep thumbnails, for what is nearly the same.
     """
-    paths: list[str] = annotations.table["path"].tolist()
 
     def look(row: int) -> Look:
         try:
-            images = annotations.images
-            pixels = decode_image(annotations.root / paths[row]) if images is None else images[row]
+            pixels = annotations.picture(row)
         except DataError as error:
             return Look(reason=str(error))
         # Pixels are compared, not files, so that a copy in another format is found too.

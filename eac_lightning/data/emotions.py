@@ -42,7 +42,7 @@ def canonical_classes(names: Sequence[str]) -> tuple[str, ...]:
 
 def natural_key(name: str) -> tuple[list[tuple[int, str]], str]:
     """Return a sorting key under which ``"2"`` stands before ``"10"``; case decides only between equals."""
-    parts = re.split(r"(\d+)", name.casefold())
+    parts = re.split(r"(\d{1,18})", name.casefold())  # Python refuses to read numbers of thousands of digits
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts], name
 
 

@@ -74,10 +74,12 @@ def inspect_dataset(
     classes: Sequence[str] | None = None,
     columns: Mapping[str, str] | None = None,
     votes: str = "majority",
+    angles: Sequence[str] = ("S",),
     val_fraction: float = 0.1,
     test_fraction: float = 0.1,
     seed: int = 0,
     near: bool = True,
+    allow_outside: bool = False,
 ) -> Inspection:
     """Read a data set, decode every picture and compare them all.
 
@@ -87,11 +89,13 @@ def inspect_dataset(
         classes: Subset and order of the classes.
         columns: Column names of a table, by role.
         votes: What makes a label of FER+ votes.
+        angles: Views of KDEF.
         val_fraction: Share for validation where the data bring none.
         test_fraction: Share for testing where the data bring no split.
         seed: Seed of those splits.
         near: Look for pictures that are nearly the same, in time that grows with N² (36,000 faces take 6 s
             of one core).
+        allow_outside: Whether tables and links may lead out of the root.
 
     Raises:
         ConfigurationError: An argument asks for something that cannot be.
@@ -103,10 +107,12 @@ def inspect_dataset(
         classes=classes,
         columns=columns,
         votes=votes,
+        angles=angles,
         val_fraction=val_fraction,
         test_fraction=test_fraction,
         seed=seed,
         on_bad_image="skip",
+        allow_outside=allow_outside,
     )
     paths: list[str] = data.table["path"].tolist()
     looks = look_at(data, range(len(paths)), near)

@@ -4,13 +4,13 @@ import json
 import logging
 import shutil
 import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.progress import Progress
 
+from eac_lightning._files import making
 from eac_lightning.data.datamodule import FERDataModule
 from eac_lightning.data.emotions import choose_classes
 from eac_lightning.errors import DataError
@@ -132,7 +132,10 @@ class SyntheticFERDataModule(FERDataModule):
                 return
             # The mark says that these were drawn here, and the same settings draw the same faces again.
             _log.info("%s holds other synthetic faces; it is drawn anew.", self.root)
-            shutil.rmtree(self.root)
+            old = self.root.with_name(f".{self.root.name}.old")  # half removed, it would be taken for the user's
+            shutil.rmtree(old, ignore_errors=True)
+            self.root.rename(old)
+            shutil.rmtree(old)
         if self.root.exists() and (not self.root.is_dir() or any(self.root.iterdir())):
             raise DataError(
                 f"{self.root} holds something else than synthetic faces of this DataModule. Name a new "
@@ -141,17 +144,12 @@ class SyntheticFERDataModule(FERDataModule):
         self._write()
 
     def _write(self) -> None:
-        self.root.parent.mkdir(parents=True, exist_ok=True)
         bar = Progress(console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty())
-        with tempfile.TemporaryDirectory(dir=self.root.parent, prefix=f".{self.root.name}-") as scratch, bar:
+        with making(self.root) as made, bar:
             task = bar.add_task("Drawing synthetic faces")
-            made = Path(scratch) / "faces"
             write_synthetic_faces(
                 made,
                 progress=lambda done, total: bar.update(task, completed=done, total=total),
                 **self._wanted,
             )
             (made / MARK).write_text(json.dumps(self._wanted))
-            if self.root.exists():
-                self.root.rmdir()
-            made.rename(self.root)

@@ -10,15 +10,18 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from eac_lightning.data.bad_pictures import report_bad_images
 from eac_lightning.data.dataset import FaceDataset
-from eac_lightning.data.pictures import list_pictures
-from eac_lightning.data.store import ImageStore, report_bad_images
+from eac_lightning.data.mapped import MapsAgain
+from eac_lightning.data.pictures import list_pictures, printable
+from eac_lightning.data.sources import FilePictures
+from eac_lightning.data.store import ImageStore
 from eac_lightning.types import UNKNOWN_LABEL, Batch
 
 logger = logging.getLogger("eac_lightning")
 
 
-class WithUnlabelled(Dataset[Batch]):
+class WithUnlabelled(MapsAgain, Dataset[Batch]):
     """The faces of a data set, then faces of which no label is known (-1).
 
     Args:
@@ -28,7 +31,7 @@ class WithUnlabelled(Dataset[Batch]):
 
     def __init__(self, labelled: FaceDataset, images: NDArray[np.uint8]) -> None:
         self.labelled = labelled
-        self.images = torch.from_numpy(images)
+        self.images = self._pixels(images)
         self.labels = np.append(labelled.labels, np.full(len(images), UNKNOWN_LABEL))
 
     def __len__(self) -> int:
@@ -56,7 +59,9 @@ class WithUnlabelled(Dataset[Batch]):
         return self[positions]
 
 
-def read_unlabelled(root: Path, size: int, cache: str, on_bad_image: str) -> NDArray[np.uint8]:
+def read_unlabelled(
+    root: Path, size: int, cache: str, on_bad_image: str, allow_outside: bool = False
+) -> NDArray[np.uint8]:
     """Return every picture below a folder, whatever its folders mean, as (M, 1 or 3, size, size).
 
     Args:
@@ -64,12 +69,13 @@ def read_unlabelled(root: Path, size: int, cache: str, on_bad_image: str) -> NDA
         size: Side in pixels.
         cache: Where they are kept, see :class:`~eac_lightning.data.store.ImageStore`.
         on_bad_image: ``"error"`` or ``"skip"``.
+        allow_outside: Whether links may lead out of the folder.
 
     Raises:
         DataError: If there is no such folder or no picture in it, or pictures cannot be read.
     """
-    names = list_pictures(root, "unlabelled faces")
-    store = ImageStore.from_files(root, names, size, cache)
-    report_bad_images(store.bad, on_bad_image, len(names))
+    names = list_pictures(root, "unlabelled faces", allow_outside)
+    store = ImageStore.build(FilePictures(root, names), size, cache)
+    report_bad_images({printable(name): reason for name, reason in store.bad.items()}, on_bad_image, len(names))
     logger.info("%d faces without labels from %s.", len(store.images), root)
     return store.images

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from eac_lightning.data.annotations import read_annotations
+from eac_lightning.data.layouts import LAYOUTS, Layout, Options, Rows
 from eac_lightning.errors import ConfigurationError, DataError
 
 
@@ -98,3 +99,15 @@ def test_reading_needs_no_torch(tmp_path: Path) -> None:
         f"read_annotations({str(make_folders(tmp_path))!r}); sys.exit('torch' in sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize("raised", [NotImplementedError("no cast"), KeyError("a"), IndexError("b")], ids=repr)
+def test_whatever_a_reader_stumbles_over_names_the_data_set(
+    raised: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(root: Path, options: Options) -> Rows:
+        raise raised
+
+    monkeypatch.setitem(LAYOUTS, "folder", Layout(lambda root, options: "", stumble, ""))
+    with pytest.raises(DataError, match=f"Cannot read the data set in .* \\({type(raised).__name__}: "):
+        read_annotations(tmp_path, "folder")

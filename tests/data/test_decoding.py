@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from eac_lightning.data import decoding
 from eac_lightning.data.decoding import BACKGROUND, decode_image, resize_square
 from eac_lightning.errors import DataError
 
@@ -92,8 +93,11 @@ def test_floating_point_is_refused() -> None:
 
 def test_a_decompression_bomb_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     content = encode(Image.new("L", (30, 30)))
+    monkeypatch.setattr(decoding, "MAX_PIXELS", 899)
+    with pytest.raises(DataError, match="30 by 30 are more than 899 pixels; scale it down first"):
+        decode_image(content)
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
-    with pytest.raises(DataError, match="more than 100 pixels"):
+    with pytest.raises(DataError, match="^more than 899 pixels"):
         decode_image(content)
 
 

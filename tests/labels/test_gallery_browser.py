@@ -41,7 +41,7 @@ HOSTILE = [
     "<!--<script>.png",
     "\"quoted\", and 'quoted'.png",
     "\u202egnp.png",
-    "two\nlines\u2028and {{script}} ${hit=1}.png",
+    "two words and {{script}} ${hit=1}.png",
     "=1+1.png",
     "+1.png",
     "-1.png",

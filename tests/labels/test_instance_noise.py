@@ -106,7 +106,7 @@ def test_a_table_without_its_columns(tmp_path: Path) -> None:
     path.write_text(path.read_text().replace("path,", "file,"))
     with pytest.raises(DataError, match=r"found file, .*: path missing"):
         read_probabilities(path, PATHS, NAMES)
-    with pytest.raises(DataError, match="cannot be read"):
+    with pytest.raises(DataError, match="Cannot read the table"):
         read_probabilities(tmp_path / "nowhere.csv", PATHS, NAMES)
 
 

@@ -109,7 +109,9 @@ def test_a_file_that_cannot_be_read_says_so(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("lines", "number"), [(["1.png,anger,"], 2), (["1.png,anger", "2.png,sad,happy"], 3)])
 def test_a_line_with_a_field_too_many_is_named(tmp_path: Path, lines: list[str], number: int) -> None:
-    with pytest.raises(DataError, match=f"Cannot read .*: .*Expected 2 fields in line {number}, saw 3\\.$"):
+    with pytest.raises(
+        DataError, match=f"Cannot read .*: .*expected 2 fields in line {number}, as in the first, but found 3\\."
+    ):
         override(tmp_path, *lines, header="path,label")
 
 

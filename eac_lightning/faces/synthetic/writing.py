@@ -1,7 +1,6 @@
 """Synthetic faces: drawn at random, rendered, and written as a data set with clean labels."""
 
 import csv
-import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import fields, replace
 from pathlib import Path
@@ -10,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from eac_lightning._files import making
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
 from eac_lightning.faces.synthetic.action_units import ACTION_UNITS, EXPRESSIONS
 from eac_lightning.faces.synthetic.identity import Identity, sample_identity
@@ -154,14 +154,8 @@ def write_synthetic_faces(
             f"Synthetic faces are written into a new or empty folder, but {out} exists and is not empty. "
             "Name another folder, or remove this one first."
         )
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Beside the target, so that the renaming at the end is one step and an interrupted run leaves no `out`.
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as scratch:
-        made = Path(scratch) / "faces"
+    with making(out) as made:
         _write(made, [(classes[i % len(classes)], splits[i]) for i in range(count)], size, seed, variation, progress)
-        if out.exists():
-            out.rmdir()
-        made.rename(out)
     return out / TABLE
 
 
