@@ -128,7 +128,7 @@ class LastCheckpoint(callbacks.Checkpoint):
         """Save what the epochs before have come to."""
         if trainer.current_epoch != self._begun:
             self._between_epochs = True
-            trainer.save_checkpoint(self.path)
+            trainer.save_checkpoint(self.path, weights_only=False)
             self._between_epochs = False
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -149,7 +149,7 @@ class LastCheckpoint(callbacks.Checkpoint):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what training has come to."""
         self.ended = trainer.should_stop
-        trainer.save_checkpoint(self.path)
+        trainer.save_checkpoint(self.path, weights_only=False)
 
 
 def _is_archive(path: Path) -> bool:
