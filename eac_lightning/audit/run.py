@@ -8,10 +8,10 @@ import yaml
 
 from eac_lightning._lightning import L
 from eac_lightning.errors import ConfigurationError, DataError
+from eac_lightning.runs.folder import CONFIG
 
 T = TypeVar("T")
 
-CONFIG = "config.yaml"
 _SCHEDULE = (
     "max_epochs", "max_steps", "max_time", "limit_train_batches", "accumulate_grad_batches", "precision", "accelerator",
     "gradient_clip_val", "gradient_clip_algorithm",

@@ -17,7 +17,7 @@ from eac_lightning.audit.confident_learning import QUALITIES, check_installed, c
 from eac_lightning.audit.folds import audit_folds
 from eac_lightning.audit.observe import observe, prepared
 from eac_lightning.audit.record import AuditRecord
-from eac_lightning.audit.run import CONFIG, FinishedRun
+from eac_lightning.audit.run import FinishedRun
 from eac_lightning.audit.table import SCORES, TABLE, Audit, audit_record, make_table, read_record, write_audit
 from eac_lightning.callbacks.label_audit import LabelAuditCallback
 from eac_lightning.callbacks.report import RESULTS
@@ -32,6 +32,7 @@ from eac_lightning.models.weights import read_checkpoint
 from eac_lightning.modules.agreement import check_agreement, told_class_names, told_image_size
 from eac_lightning.modules.base import FERModule
 from eac_lightning.modules.loading import load_module
+from eac_lightning.runs.folder import CONFIG
 
 GALLERY = "gallery.html"
 CLASSES_SHOWN = 10

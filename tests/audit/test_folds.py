@@ -12,11 +12,12 @@ from eac_lightning._lightning import L
 from eac_lightning.audit.folds import audit_folds
 from eac_lightning.audit.observe import prepared
 from eac_lightning.audit.record import AuditRecord
-from eac_lightning.audit.run import CONFIG, FinishedRun
+from eac_lightning.audit.run import FinishedRun
 from eac_lightning.data.datamodule import FERDataModule
 from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.labels.noise import SymmetricNoise
 from eac_lightning.modules import ClassificationModule
+from eac_lightning.runs.folder import CONFIG
 from eac_lightning.types import UNKNOWN_LABEL
 
 FOLDS = 3

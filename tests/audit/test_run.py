@@ -9,13 +9,14 @@ import pytest
 import torch
 import yaml
 
-from eac_lightning.audit.run import CONFIG, FinishedRun
+from eac_lightning.audit.run import FinishedRun
 from eac_lightning.cli import main
 from eac_lightning.data.datamodule import FERDataModule
 from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.labels.noise import SymmetricNoise
 from eac_lightning.models import backbones
 from eac_lightning.modules import ClassificationModule
+from eac_lightning.runs.folder import CONFIG
 from tests.conftest import TinyBackbone, make_faces
 
 
