@@ -107,7 +107,7 @@ class LastCheckpoint(callbacks.Checkpoint):
         self.stays_ended = stays_ended
         self.ended = False
         self._begun: int | None = None
-        self._between_epochs = False
+        self._saving = self._between_epochs = False
 
     def state_dict(self) -> dict[str, Any]:
         """Return whether the run was stopped early."""
@@ -128,7 +128,7 @@ class LastCheckpoint(callbacks.Checkpoint):
         """Save what the epochs before have come to."""
         if trainer.current_epoch != self._begun:
             self._between_epochs = True
-            trainer.save_checkpoint(self.path, weights_only=False)
+            self._save(trainer)
             self._between_epochs = False
 
     def on_save_checkpoint(self, trainer: L.Trainer, pl_module: L.LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -136,8 +136,14 @@ class LastCheckpoint(callbacks.Checkpoint):
 
         As they are counted when an epoch begins, Lightning would take up the epoch before behind its last batch.
         """
+        if not self._saving:
+            return
+        loops = checkpoint["loops"]["fit_loop"]
+        validated = loops["epoch_loop.val_loop.batch_progress"]  # counts of a validation that is over
+        validated |= {part: dict.fromkeys(validated[part], 0) for part in ("total", "current")} | {
+            "is_last_batch": True
+        }
         if self._between_epochs:
-            loops = checkpoint["loops"]["fit_loop"]
             for counts in (loops["epoch_progress"]["total"], loops["epoch_progress"]["current"]):
                 counts["ready"] = counts["completed"]
             batches = loops["epoch_loop.batch_progress"]
@@ -149,7 +155,12 @@ class LastCheckpoint(callbacks.Checkpoint):
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Save what training has come to."""
         self.ended = trainer.should_stop
+        self._save(trainer)
+
+    def _save(self, trainer: L.Trainer) -> None:
+        self._saving = True
         trainer.save_checkpoint(self.path, weights_only=False)
+        self._saving = False
 
 
 def _is_archive(path: Path) -> bool:
