@@ -27,9 +27,9 @@ NEEDED = {
     "pytorch_lightning": "pytorch-lightning", "jsonargparse": "jsonargparse[signatures]", "rich": "rich",
     "torchmetrics": "torchmetrics", "timm": "timm", "kornia": "kornia", "pandas": "pandas", "pyarrow": "pyarrow",
     "PIL": "pillow", "matplotlib": "matplotlib", "safetensors": "safetensors", "yaml": "pyyaml",
-    "torchvision": "torchvision",
+    "torchvision": "torchvision", "facenet_pytorch": "facenet-pytorch==2.5.3", "filelock": "filelock",
 }  # fmt: skip
-"""What is imported, and what to install for it; not facenet-pytorch, which asks for an older torch and finds faces."""
+"""What is imported, and what to install for it."""
 BACKBONES = {"resnet18": 224, "resnet50": 224, "timm/vit_small_patch16_224": 224, "mobilefacenet": 64}
 PRECISIONS = ("fp32", "tf32", "bf16", "bf16 compiled")
 
@@ -375,6 +375,10 @@ def main() -> None:
     parser.add_argument("--budget", type=float, default=510.0, help="seconds (default: 510)")
     parser.add_argument("--cpu-dry-run", action="store_true")
     asked = parser.parse_args()
+    import torch
+
+    if not (asked.cpu_dry_run or torch.cuda.is_available()):
+        parser.error("torch finds no CUDA device here; --cpu-dry-run shows that the rest works")
     run = Run(asked.out, asked.budget)
     run.say(f"installed: {', '.join(install(asked.folder)) or 'nothing was missing'}")
     sys.path.insert(0, str(REPOSITORY))

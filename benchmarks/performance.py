@@ -1,9 +1,10 @@
 """Every row of docs/performance.md, one benchmark after the other; then the table.
 
-    python benchmarks/performance.py --root FACES --reference CHECKOUT        # an hour on two cores
+    python benchmarks/performance.py --root FACES --reference CHECKOUT        # 40 minutes on two cores
     python benchmarks/performance.py --report                                  # the table of what is there
 
-``FACES`` are class folders of picture files. Each benchmark is a script of its own; what it prints goes to the screen.
+``FACES`` are class folders of picture files, ``CHECKOUT`` is one of the authors' code. Each benchmark is a script of
+its own; what it prints goes to the screen.
 """
 
 import argparse
@@ -82,6 +83,9 @@ def main() -> None:
     if not asked.report:
         if asked.root is None:
             parser.error("--root FACES is needed: class folders of picture files")
+        for path in filter(None, (asked.root, asked.reference)):
+            if not path.is_dir():
+                parser.error(f"there is no folder {path}")
         for command in commands(asked):
             print("\n$ python benchmarks/" + " ".join(command), flush=True)
             subprocess.run([sys.executable, HERE / command[0], *command[1:], "--json", str(asked.json)], check=False)
