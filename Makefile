@@ -28,8 +28,8 @@ check: $(INSTALLED_DEV)  ## style, format, types
 	$(VENV)/bin/ruff format --check .
 	$(VENV)/bin/mypy
 
-test: $(INSTALLED_DEV)  ## every test but the slow ones, with coverage
-	$(VENV)/bin/python -m pytest -n 2 -m "not slow" --cov --cov-report=term
+test: $(INSTALLED_DEV)  ## every test but the slow ones, with coverage; one thread a process, or they wait for one another
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 -m "not slow" --cov --cov-report=term
 
 slow: $(INSTALLED_DEV)  ## the tests that take minutes
 	$(VENV)/bin/python -m pytest -m slow

@@ -198,8 +198,8 @@ def _leave_out_bad(rows: Rows, on_bad_image: str, allow_outside: bool) -> tuple[
         more = f"\n  … and {len(left_out) - SHOWN} more" if len(left_out) > SHOWN else ""
         raise DataError(
             f"Expected {len(paths)} readable pictures in {rows.root}, but {len(left_out)} are missing or "
-            f"malformed:{listed}{more}\nCorrect them, or leave them out with on_bad_image='skip' "
-            "(--data.on_bad_image skip)."
+            f"malformed:{listed}{more}\nWhat cannot be decoded is not looked for yet: `eac data` lists every broken "
+            "picture. Correct them, or leave them out with on_bad_image='skip' (--data.on_bad_image skip)."
         )
     notes = rows.notes
     if left_out:

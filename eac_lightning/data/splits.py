@@ -109,9 +109,12 @@ def _move(table: pd.DataFrame, split: str, share: float, seed: int) -> str:
     rng = np.random.default_rng((seed, SPLITS.index(split)))
     held = train[hold_out(table["label"].to_numpy()[train], unit, share, rng)]
     if not len(held):
+        units = int(unit.max()) + 1
         raise DataError(
             f"Cannot hold out {share:.0%} of {len(train)} training pictures for {split} without breaking up "
-            f"a {kind} or emptying a class. Give a split, or set {split}_fraction=0."
+            f"a {kind} or emptying a class: there are {units} of them, so that one is about {1 / units:.0%}. Raise "
+            f"{split}_fraction (--data.{split}_fraction; `eac data --{split}-fraction`), give a split, or set "
+            f"{split}_fraction=0."
         )
     table.loc[table.index[held], "split"] = split
     whole = "" if kind == "picture" else f", no {kind} on both sides"

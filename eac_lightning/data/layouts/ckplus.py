@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 from eac_lightning.data.layouts.base import Options, Rows, make_table
+from eac_lightning.data.layouts.by_name import without_absent_classes
 from eac_lightning.data.pictures import check_inside
 from eac_lightning.data.text_tables import read_text
 from eac_lightning.errors import DataError
@@ -57,7 +58,7 @@ def read(root: Path, options: Options) -> Rows:
     used = f"Of {len(sequences)} sequences, {unlabelled} have no emotion file and are left out."
     taken = f"The last {LAST} frames of each show its emotion; the first frame is neutral; the rest are not used."
     paths, codes, subjects = zip(*rows, strict=True)
-    return Rows(root, make_table(paths, codes, subject=subjects), CLASSES, (used, taken))
+    return without_absent_classes(Rows(root, make_table(paths, codes, subject=subjects), CLASSES, (used, taken)))
 
 
 def _first(root: Path, folders: tuple[str, ...]) -> Path | None:

@@ -35,6 +35,6 @@ def refuse_options(options: Mapping[str, object]) -> None:
     if given:
         raise ConfigurationError(
             f"{', '.join(given)} cannot be used with layout='shards', which never has the whole data set in memory. "
-            "Classes, columns, votes, splits and wrong labels are chosen before packing: change the data set or the "
-            "options of `eac data pack`, and pack it again."
+            "Classes, columns, votes, splits and wrong labels (`eac noise`) are chosen before packing: change the data "
+            "set or the options of `eac data pack`, and pack it again."
         )

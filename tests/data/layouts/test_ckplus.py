@@ -82,3 +82,13 @@ def test_no_emotions(tmp_path: Path) -> None:
     (tmp_path / "Emotion").mkdir()
     with pytest.raises(DataError, match="Expected sequences with an emotion file"):
         read_annotations(tmp_path)
+
+
+def test_a_part_copy_has_the_classes_that_it_shows(tmp_path: Path) -> None:
+    make_ckplus(tmp_path)
+    for file in (tmp_path / "Emotion").rglob("*_emotion.txt"):
+        if file.read_text().strip().startswith("2"):  # contempt
+            file.unlink()
+    data = read_annotations(tmp_path)
+    assert data.class_names == ("neutral", "anger", "disgust", "fear", "happiness", "sadness", "surprise")
+    assert "Left out classes that no picture shows: contempt." in data.notes
