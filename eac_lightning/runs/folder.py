@@ -117,6 +117,7 @@ class RunFolder(L.Callback):
         self.beginning = beginning
         self.kept: Path | None = None
         self._lock: FileLock | None = None
+        self._settled = False
         self._out_of_time = False
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -127,8 +128,9 @@ class RunFolder(L.Callback):
             StorageError: If the earlier run cannot be moved.
         """
         trainer.strategy.barrier("run folder")
-        if not trainer.is_global_zero or self._lock is not None:
+        if not trainer.is_global_zero or self._settled:  # a test after the fit is of the same run
             return
+        self._settled = True
         lock = _only_here(self.folder)
         for note in self.beginning.notes:
             logger.info(note)

@@ -1,3 +1,4 @@
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,6 +10,7 @@ import yaml
 
 from eac_lightning._lightning import L
 from eac_lightning.cli import main
+from eac_lightning.cli.training import EACCLI, prepare_arguments, train
 from eac_lightning.errors import CheckpointError
 from eac_lightning.runs.folder import CONFIG, FINISHED, Beginning, RunFolder, changed_settings, find_beginning
 from tests.runs.fitting import EPOCHS, OwnCheckpointIO, disturbed, epoch, fit, listed, same, weights
@@ -243,3 +245,12 @@ def test_a_run_that_saved_nothing_gives_an_earlier_one_its_place_back(
     del before[Path("run/best.ckpt")]
     assert {path: path.read_bytes() for path in Path("run").rglob("*") if path.is_file()} == before
     assert listed(Path()) == ["elsewhere.ckpt", "faces", "run"]
+
+
+def test_a_test_after_the_fit_is_of_the_same_run(here: Path, faces: Path) -> None:
+    fitted = train(prepare_arguments(fit(faces)), EACCLI)
+    assert fitted is not None
+    fitted.trainer.test(fitted.model, datamodule=fitted.datamodule, verbose=False)
+    assert [path.name for path in here.iterdir() if path.name.startswith("run")] == ["run"]
+    assert set(json.loads((here / "run/results.json").read_text())) >= {"fit", "test"}
+    assert (here / "run" / FINISHED).exists()
