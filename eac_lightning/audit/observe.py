@@ -57,7 +57,12 @@ def prepared(data: L.LightningDataModule, module: FERModule) -> Iterator[object]
             f"Expected a DataModule with audit_dataloader(), which gives the training samples in order, but "
             f"{type(data).__name__} has none. Add it, or audit while training with LabelAuditCallback."
         )
+    yield from as_validated(data, module, make())
+
+
+def as_validated(data: L.LightningDataModule, module: FERModule, loader: Iterable[Any]) -> Iterator[object]:
+    """Yield a loader's batches as validation would get them, outside a trainer."""
     data.trainer = None  # what a fit left would still say that it trains
-    for batch in make():
+    for batch in loader:
         moved = data.transfer_batch_to_device(batch, module.device, 0)
         yield data.on_after_batch_transfer(moved, 0)

@@ -1,11 +1,8 @@
 """Which labels of the training set are suspect, found while it is trained on."""
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
-
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset
 
 from eac_lightning._lightning import L
 from eac_lightning.audit.observe import observe
@@ -13,9 +10,11 @@ from eac_lightning.audit.record import AuditRecord, Observations
 from eac_lightning.audit.table import NEED_MIRROR, SCORES, TABLE, audit_record, write_audit
 from eac_lightning.batch import sample_index
 from eac_lightning.callbacks._folder import run_folder, writes_files
+from eac_lightning.callbacks._loaders import evaluating, on_device, own_audit_loader, training_in_order
 from eac_lightning.callbacks._module import fer_module
 from eac_lightning.data.annotations import Annotations
 from eac_lightning.errors import ConfigurationError, unknown_name
+from eac_lightning.modules.base import FERModule
 
 MIRROR = ("last", "always", "never")
 
@@ -43,8 +42,8 @@ class LabelAuditCallback(L.Callback):
         score: What ranks the labels, one of ``SCORES``.
 
     Raises:
-        ConfigurationError: If an argument lies outside its range, the module is no FERModule, or the batches do not
-            say which samples they hold.
+        ConfigurationError: If an argument lies outside its range, the module is no FERModule or mixes labels, or the
+            batches do not say which samples they hold.
     """
 
     def __init__(
@@ -87,8 +86,10 @@ class LabelAuditCallback(L.Callback):
         self._restored = state_dict or None
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Begin anew, or with the checkpoint's sums."""
-        self.record = AuditRecord(fer_module(pl_module, "LabelAuditCallback").num_classes)
+        """Begin anew, or with the checkpoint's sums; refuse a module that mixes labels."""
+        module = fer_module(pl_module, "LabelAuditCallback")
+        check_labels_are_whole(module, "LabelAuditCallback", "force_mixing=True (--model.force_mixing true)")
+        self.record = AuditRecord(module.num_classes)
         if self._restored is not None:
             self.record.load_state_dict(self._restored)
         self._restored = None
@@ -99,7 +100,7 @@ class LabelAuditCallback(L.Callback):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Refuse a training set that cannot be gone over, before hours are spent on it."""
-        if not self.passive and _own_loader(trainer) is None:
+        if not self.passive and own_audit_loader(trainer) is None:
             _in_order(trainer)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -111,7 +112,7 @@ class LabelAuditCallback(L.Callback):
     ) -> None:
         """Keep what training computed, if that is all there is to be; refuse a first batch without index."""
         keep = self.passive and self._is_due(trainer)
-        first = batch_idx == 0 and (self.passive or _own_loader(trainer) is None)
+        first = batch_idx == 0 and (self.passive or own_audit_loader(trainer) is None)
         if not (keep or first) or not isinstance(outputs, Mapping) or "logits" not in outputs:
             return
         unpacked = fer_module(pl_module, "LabelAuditCallback").unpack(batch)
@@ -129,8 +130,8 @@ class LabelAuditCallback(L.Callback):
             seen = self._seen or Observations(module.num_classes)
         else:
             mirror = self.mirror == "always" or (self.mirror == "last" and _is_last(trainer))
-            with _evaluating(trainer):
-                seen = observe(module, _audit_batches(trainer), mirror)
+            with evaluating(trainer), trainer.precision_plugin.forward_context():
+                seen = observe(module, on_device(trainer, _in_order(trainer)), mirror)
         seen.gather()
         self.keep(trainer.current_epoch, seen)
 
@@ -163,45 +164,29 @@ class LabelAuditCallback(L.Callback):
         return (since >= 0 and since % self.every_n_epochs == 0) or _is_last(trainer)
 
 
+def check_labels_are_whole(module: FERModule, who: str, insisting: str) -> None:
+    """Refuse to audit a module that mixes labels, unless it was built with ``force_mixing``.
+
+    Args:
+        module: The module that learns, or has learnt, the labels.
+        who: Who audits, for the error.
+        insisting: How to do so all the same, for the error.
+
+    Raises:
+        ConfigurationError: If it mixes them.
+    """
+    if module.mixes_labels and not module.hparams["force_mixing"]:
+        raise ConfigurationError(
+            f"{who} does not go with mixing={module.hparams['mixing']!r}: labels that are mixed are never learnt "
+            "alone, so that a wrong one does not stand out. Train without mixing (--model.mixing null) or with cutout, "
+            f"which keeps labels whole, or insist with {insisting}."
+        )
+
+
 def _is_last(trainer: L.Trainer) -> bool:
     # By `max_epochs` alone: what else ends a run (steps, time, early stopping) is not known before it does.
     return trainer.max_epochs is not None and trainer.current_epoch + 1 == trainer.max_epochs
 
 
-@contextmanager
-def _evaluating(trainer: L.Trainer) -> Iterator[None]:
-    """Have batches prepared as those of validation are, in the run's precision."""
-    trainer.validating = True
-    try:
-        with trainer.precision_plugin.forward_context():
-            yield
-    finally:
-        trainer.training = True
-
-
-def _audit_batches(trainer: L.Trainer) -> Iterator[Any]:
-    """Yield the training set's batches in order, on the device; under DDP this rank's share of them."""
-    make = _own_loader(trainer)
-    for batch in make() if make is not None else _in_order(trainer):
-        yield trainer.strategy.batch_to_device(batch)
-
-
-def _own_loader(trainer: L.Trainer) -> Callable[[], Iterable[Any]] | None:
-    make: Callable[[], Iterable[Any]] | None = getattr(trainer.datamodule, "audit_dataloader", None)  # type: ignore[attr-defined]
-    return make
-
-
-def _in_order(trainer: L.Trainer) -> DataLoader[Any]:
-    """Return a loader of the training loader's data set, each sample on one rank."""
-    loader = trainer.train_dataloader
-    if not isinstance(loader, DataLoader) or isinstance(loader.dataset, IterableDataset) or loader.batch_size is None:
-        raise ConfigurationError(
-            "An audit goes over the training set in order, so it needs a training loader that makes batches of a "
-            f"map-style data set, but got a {type(loader).__name__}. Give the DataModule an audit_dataloader(), or "
-            "audit with passive=True."
-        )
-    dataset: Dataset[Any] = loader.dataset
-    share = range(trainer.global_rank, len(dataset), trainer.world_size)  # type: ignore[arg-type]
-    return DataLoader(
-        Subset(dataset, share), loader.batch_size, num_workers=loader.num_workers, collate_fn=loader.collate_fn
-    )
+def _in_order(trainer: L.Trainer) -> Iterable[Any]:
+    return training_in_order(trainer, "An audit", ", or audit with passive=True")

@@ -19,7 +19,7 @@ from eac_lightning.audit.observe import observe, prepared
 from eac_lightning.audit.record import AuditRecord
 from eac_lightning.audit.run import FinishedRun
 from eac_lightning.audit.table import SCORES, TABLE, Audit, audit_record, make_table, read_record, write_audit
-from eac_lightning.callbacks.label_audit import LabelAuditCallback
+from eac_lightning.callbacks.label_audit import LabelAuditCallback, check_labels_are_whole
 from eac_lightning.callbacks.report import RESULTS
 from eac_lightning.cli.training import configure_logging, import_module_of_user
 from eac_lightning.data.annotations import Annotations
@@ -59,6 +59,8 @@ def run(arguments: Namespace) -> None:
     out: Path = arguments.out or folder / _place(arguments)
     finished = FinishedRun(folder, arguments.root) if (folder / CONFIG).is_file() or not arguments.root else None
     module = load_module(checkpoint).to(arguments.device)
+    if not arguments.force_mixing:
+        check_labels_are_whole(module, "An audit", "--force-mixing")
     data = finished.data() if finished else FERDataModule(arguments.root, image_size=module.image_size or 224)
     data.prepare_data()
     _check_place(data)

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ from eac_lightning.cli.training import EACCLI, configure_logging, prepare_argume
 from eac_lightning.errors import ConfigurationError
 from eac_lightning.runs.folder import FINISHED, changed_settings
 
-# The loss too: a recipe's own would stay in force.
+# The loss and the mixing too: a recipe's own would stay in force.
 BASELINE = [
     "--model", "eac_lightning.ClassificationModule", "--model.loss", "cross_entropy", "--model.loss_options", "null",
+    "--model.mixing", "null", "--model.mixing_options", "null",
 ]  # fmt: skip
 SUMMARY = "summary.json"
 COLUMNS = {
@@ -53,8 +54,10 @@ class ComparedCLI(EACCLI):
     def before_instantiate_classes(self) -> None:
         """Move the run into ``default_root_dir/METHOD``."""
         config = self.config[self.subcommand]
-        loss = config["model"].get("init_args", {}).get("loss", "cross_entropy")
-        self.method = method_name(config["model"]["class_path"], loss)
+        given = config["model"].get("init_args", {})
+        loss, options = given.get("loss", "cross_entropy"), given.get("loss_options") or {}
+        mixed = f"_with_{given['mixing']}" if given.get("mixing") else ""
+        self.method = method_name(config["model"]["class_path"], loss, options) + mixed
         self.compared_folder = Path(config["trainer"]["default_root_dir"])
         folder = self.compared_folder / self.method
         config["trainer"]["default_root_dir"] = str(folder)
@@ -107,11 +110,17 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def method_name(class_path: str, loss: str = "cross_entropy") -> str:
-    """Return a method's short name: ``EACModule`` is ``eac``, ``ClassificationModule`` goes by its loss."""
+def method_name(class_path: str, loss: str = "cross_entropy", options: Mapping[str, Any] | None = None) -> str:
+    """Return a method's short name: ``EACModule`` is ``eac``, ``ClassificationModule`` goes by its loss.
+
+    Cross-entropy with options, such as class weights, is another method than the plain one, and goes by them too.
+    """
     name = class_path.rpartition(".")[2].removesuffix("Module")
     snake = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
-    return loss if snake == "classification" else snake
+    if snake != "classification":
+        return snake
+    used = sorted(option for option, value in (options or {}).items() if value and option != "class_counts")
+    return "_with_".join([loss, *used]) if loss == "cross_entropy" else loss
 
 
 def read_summary(path: Path) -> dict[str, float]:

@@ -1,8 +1,15 @@
 """What a DataModule tells a module, and whether the two agree."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
 
 from eac_lightning.errors import ConfigurationError
+from eac_lightning.losses.classification import missing_class_counts
+
+_log = logging.getLogger("eac_lightning")
 
 
 def numbered(count: int) -> tuple[str, ...]:
@@ -52,3 +59,44 @@ def check_agreement(
             f"The module was built for images of {image_size} px, but the data yields {data_size} px. Give the data "
             "the module's image_size, or leave the module's out."
         )
+
+
+def with_class_counts(loss: str, options: Mapping[str, Any] | None, data: object) -> dict[str, Any]:
+    """Return a loss's options with the faces of each class, as they were given or else as the DataModule tells.
+
+    Args:
+        loss: A loss that follows from them.
+        options: Its options.
+        data: The DataModule; ``class_counts`` are those of its training split.
+
+    Raises:
+        ConfigurationError: If neither says them, or the DataModule in another form.
+    """
+    given = (options or {}).get("class_counts")
+    told = _told_class_counts(data)
+    if given is None and told is None:
+        raise ConfigurationError(missing_class_counts(loss))
+    if getattr(data, "sampler", None) == "balanced":
+        _log.warning("sampler='balanced' shows all classes equally often, and the loss %s makes up for it again.", loss)
+    if given is not None and told not in (None, list(given)):
+        _log.warning(
+            "The loss %s was given class_counts %s, and the training faces have %s: it keeps to what it was given. "
+            "Set class_counts to None in loss_options to have them counted.",
+            loss,
+            list(given),
+            told,
+        )
+    return {**(options or {}), "class_counts": told if given is None else list(given)}
+
+
+def _told_class_counts(data: object) -> list[int] | None:
+    found = getattr(data, "class_counts", None)
+    if found is None:
+        return None
+    counts = np.asarray(found)  # of a dict: itself, whose keys would pass for counts
+    if counts.ndim != 1 or counts.dtype.kind not in "iu":
+        raise ConfigurationError(
+            f"Expected the DataModule's class_counts to be a whole number for each class, but got {found!r}. Give a "
+            "list, in the order of the classes."
+        )
+    return [int(count) for count in counts]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +10,23 @@ from torchmetrics import MeanMetric
 from torchmetrics.classification import MulticlassAccuracy
 
 from eac_lightning._lightning import L, check_same_namespace
+from eac_lightning.answering import Answering
 from eac_lightning.batch import TUPLE_KEYS, check_image_range, to_float_rgb, unpack_batch
+from eac_lightning.data.mixing import Mixing, create_mixing
 from eac_lightning.errors import ConfigurationError, DataError, TrainingDivergedError
-from eac_lightning.losses.classification import create_classification_loss
+from eac_lightning.losses.classification import create_classification_loss, follows_class_counts
 from eac_lightning.metrics.classification import ClassificationReport
 from eac_lightning.metrics.label_noise import WrongLabelShare
 from eac_lightning.models.backbones import create_backbone
 from eac_lightning.models.classifier import CAMClassifier
-from eac_lightning.modules.agreement import check_agreement, numbered, told_class_names, told_image_size
-from eac_lightning.modules.checkpoint import CHECKPOINT_KEY, check_fit, describe
+from eac_lightning.modules.agreement import (
+    check_agreement,
+    numbered,
+    told_class_names,
+    told_image_size,
+    with_class_counts,
+)
+from eac_lightning.modules.checkpoint import CHECKPOINT_KEY, check_fit, describe, restored_answers
 from eac_lightning.seeding import default_seed, derive_seed, seeded
 from eac_lightning.types import Batch, StepOutput
 
@@ -48,18 +56,34 @@ class FERModule(L.LightningModule):
         seed: What every random draw in training follows from; the seed of ``seed_everything`` if left out.
         backbone_options: Further arguments of the backbone, such as ``{"width": 64}`` of ``expnet``. A file of
             weights that knows its own is enough without.
-        loss: What training minimises on the labels: ``"cross_entropy"``, ``"generalized_cross_entropy"`` or
-            ``"symmetric_cross_entropy"``. Validation always tells the plain cross-entropy.
-        loss_options: Its options by name, such as ``{"label_smoothing": 0.1}`` or ``{"q": 0.7}``.
+        loss: What training minimises on the labels: ``"cross_entropy"``, ``"focal"``, ``"logit_adjustment"``,
+            ``"generalized_cross_entropy"`` or ``"symmetric_cross_entropy"``. Validation always tells the plain
+            cross-entropy.
+        loss_options: Its options by name, such as ``{"label_smoothing": 0.1}``, ``{"class_weights": "balanced"}`` or
+            ``{"q": 0.7}``. A loss that follows from the faces of each class learns their number from the DataModule
+            when a fit begins and keeps it here, as ``class_counts``; what was given stays.
         fused_optimizer: Whether Adam updates all parameters at once; where gradients are clipped it never does,
             because Lightning refuses to clip for it in mixed precision. Equal up to rounding.
         compile_backbone: Whether ``torch.compile`` compiles the backbone for training, which takes a compiler and some
             minutes at the first step. Checkpoints are the same with and without. Equal up to rounding.
+        mixing: What a training step does with its faces: ``"cutout"`` leaves a square of each out, ``"mixup"``,
+            ``"cutmix"`` and ``"fmix"`` mix each with another one of the batch, and the labels with them. What is
+            mixed has two labels: a loss of your own reads ``soft_label`` then, and neither ``train/accuracy`` nor the
+            shares of wrong labels are logged.
+        mixing_options: Its options by name, such as ``{"alpha": 0.2}``; see
+            :func:`~eac_lightning.data.mixing.create_mixing`.
+        force_mixing: Mix even where the method, or a callback, does not go with it.
     """
 
     model: CAMClassifier
     reads_unlabelled = False
     """Whether the training step may be given faces without labels; a method may say so for a part of its epochs."""
+    mixing_conflict = ""
+    """Why a method cannot learn from faces that are mixed, as a sentence; empty where it can."""
+    cutout_conflict = ""
+    """Why it cannot learn from faces of which a part is left out; empty where it can."""
+    answers: Answering | None = None
+    """What is known of how far to trust these weights, once callbacks such as `CalibrationCallback` have found it."""
 
     def __init__(
         self,
@@ -78,6 +102,9 @@ class FERModule(L.LightningModule):
         loss_options: dict[str, Any] | None = None,
         fused_optimizer: bool = True,
         compile_backbone: bool = False,
+        mixing: str | None = None,
+        mixing_options: dict[str, Any] | None = None,
+        force_mixing: bool = False,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -90,6 +117,7 @@ class FERModule(L.LightningModule):
             if value < 0:
                 raise ConfigurationError(f"Expected {name} to be at least 0, but got {value}.")
         self.seed = default_seed() if seed is None else seed
+        self.mixing = self._create_mixing()  # now, for its errors; again once the classes are known
         self._losses: list[tuple[str, Tensor]] = []
         if class_names is not None or num_classes is not None:
             self._set_classes(class_names or numbered(num_classes or 0))
@@ -110,9 +138,32 @@ class FERModule(L.LightningModule):
         size: int | None = self.hparams.get("image_size")
         return size
 
+    @property
+    def mixes_labels(self) -> bool:
+        """Whether training steps learn from faces that have the labels of two."""
+        return self.mixing is not None and self.mixing.mixes_labels
+
+    def _create_mixing(self) -> Mixing | None:
+        name = self.hparams["mixing"]
+        if name is None:
+            return None
+        mixing = create_mixing(name, self.num_classes, self.hparams["mixing_options"])
+        conflict = self.mixing_conflict if mixing.mixes_labels else self.cutout_conflict
+        if conflict and not self.hparams["force_mixing"]:
+            raise ConfigurationError(
+                f"{type(self).__name__} does not go with mixing={name!r}: {conflict} Leave mixing out, or insist with "
+                "force_mixing=True (--model.force_mixing true)."
+            )
+        return mixing
+
+    def _mixed(self, batch: Batch) -> Batch:
+        # Without labels there is nothing to mix, and a teacher's answer to a face that is none means nothing.
+        return batch if self.mixing is None or self.reads_unlabelled else cast(Batch, self.mixing(batch))
+
     def _set_classes(self, class_names: Sequence[str]) -> None:
         self.hparams["class_names"] = [str(name) for name in class_names]
         self.hparams["num_classes"] = len(class_names)
+        self.mixing = self._create_mixing()
         self.means = nn.ModuleDict()  # of losses and a method's logs, one a name
         self.configure_models()
         self.configure_losses()
@@ -133,7 +184,9 @@ class FERModule(L.LightningModule):
 
     def configure_losses(self) -> None:
         """Build ``self.classification_loss(logits, target)``; targets are labels or distributions."""
-        self.classification_loss = create_classification_loss(self.hparams["loss"], self.hparams["loss_options"])
+        self.classification_loss = create_classification_loss(
+            self.hparams["loss"], self.hparams["loss_options"], self.class_names
+        )
 
     def configure_metrics(self) -> None:
         """Build the metrics of the three splits; a subclass calls this one and adds its own."""
@@ -197,6 +250,14 @@ class FERModule(L.LightningModule):
         """Map (N, 3, H, W) images to the (N, C) pooled features that the classifier reads."""
         return self._feature_map(image).mean((2, 3))
 
+    def logits_maps_and_features(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Map (N, 3, H, W) images to what :meth:`logits_and_maps` and :meth:`features` give, in one pass."""
+        own = type(self)
+        if own.logits_and_maps is not FERModule.logits_and_maps or own.features is not FERModule.features:
+            return (*self.logits_and_maps(image), self.features(image))  # a subclass knows better, and takes two
+        feature_map = self._feature_map(image)
+        return (*self.model.logits_and_maps(feature_map), feature_map.mean((2, 3)))
+
     def _feature_map(self, image: Tensor) -> Tensor:
         return self.model.feature_map(self.model.normalize(to_float_rgb(image).to(self.device)))
 
@@ -215,10 +276,11 @@ class FERModule(L.LightningModule):
     # ---- Lightning's hooks -----------------------------------------------------------------------------------------
 
     def setup(self, stage: str) -> None:
-        """Learn the classes and the image size from the DataModule where they were not given.
+        """Learn the classes, the image size and what the loss must know from the DataModule where not given.
 
         Raises:
-            ConfigurationError: If nobody knows the classes, or module and data disagree about them.
+            ConfigurationError: If nobody knows the classes, or module and data disagree about them, or the loss needs
+                to know how many faces each class has and nobody does.
         """
         check_same_namespace(self.trainer)
         data: Any = getattr(self.trainer, "datamodule", None)
@@ -235,6 +297,10 @@ class FERModule(L.LightningModule):
                     "class_names, and the data has neither. Give num_classes."
                 )
             self._set_classes(names)
+        if stage == "fit" and follows_class_counts(self.hparams["loss"], self.hparams["loss_options"]):
+            # Kept, so that the checkpoint needs no data to build its loss again.
+            self.hparams["loss_options"] = with_class_counts(self.hparams["loss"], self.hparams["loss_options"], data)
+            self.configure_losses()
 
     def configure_callbacks(self) -> list[Any]:
         """Report the run's figures at its end."""
@@ -251,13 +317,14 @@ class FERModule(L.LightningModule):
             TrainingDivergedError: If the loss is not finite, on an accelerator some steps later; the last checkpoint
                 is of the epoch before.
         """
+        self.answers = None  # was known of other weights than this step leaves
         unpacked = self.unpack(batch)
         if batch_idx == 0 and self.hparams["normalize"]:
             check_image_range(unpacked["image"])
         step_seed = derive_seed(self.seed, "step", self.current_epoch, batch_idx, self.global_rank)
         try:
             with seeded(step_seed, self.device):
-                output = self.compute_loss(unpacked)
+                output = self.compute_loss(self._mixed(unpacked))
         except ValueError as error:
             if "more than 1 value per channel" not in str(error):
                 raise
@@ -290,7 +357,7 @@ class FERModule(L.LightningModule):
     def _log_training(self, batch: Batch, output: StepOutput) -> None:
         for name, value in {"loss": output.loss.detach(), **output.logs}.items():
             self._log_mean("train", name, value, len(batch["image"]))
-        if output.logits is None:
+        if output.logits is None or self.mixes_labels:  # a face of two labels is predicted as neither
             return
         logits, label = output.logits.detach(), batch["label"]
         self.train_accuracy.update(logits, label)
@@ -322,7 +389,7 @@ class FERModule(L.LightningModule):
     def _evaluation_step(self, batch: Any, split: str, metrics: ClassificationReport) -> dict[str, Tensor]:
         unpacked = self.unpack(batch)
         logits = self(unpacked["image"])
-        metrics.update(logits, unpacked["label"])
+        metrics.update((self.answers or Answering()).calibrated(logits), unpacked["label"])
         loss = nn.functional.cross_entropy(logits, unpacked["label"])
         if self.trainer.state.fn == "fit" and len(logits):
             # The epoch's last step may have broken the weights, and the checkpoint comes after validation.
@@ -358,7 +425,7 @@ class FERModule(L.LightningModule):
         )
 
     def predict_step(self, batch: Any, batch_idx: int) -> dict[str, Tensor]:
-        """Return ``probabilities`` (N, K) and, where the batch has them, ``index`` and ``label``.
+        """Return ``probabilities`` (N, K), calibrated if the module is, and the batch's ``index`` and ``label``.
 
         A batch may also be images alone, or have no labels.
         """
@@ -368,7 +435,7 @@ class FERModule(L.LightningModule):
             fields = dict(zip(TUPLE_KEYS, [batch] if isinstance(batch, Tensor) else batch, strict=False))
         logits = self(fields["image"])
         kept = {key: fields[key] for key in ("index", "label") if key in fields}
-        return {"probabilities": logits.softmax(1), **kept}
+        return {"probabilities": (self.answers or Answering()).probabilities(logits), **kept}
 
     # ---- checkpoints -----------------------------------------------------------------------------------------------
 
@@ -385,9 +452,10 @@ class FERModule(L.LightningModule):
         """Take the checkpoint's classes where none are known yet, and refuse those of another module.
 
         Raises:
-            CheckpointError: If the classes or the backbone differ.
+            CheckpointError: If the classes or the backbone differ, or what is said of its answers cannot be read.
         """
         about = checkpoint.get(CHECKPOINT_KEY, {})
         if not self.class_names:
             self._set_classes(about.get("class_names", ()))
         check_fit(self, about)
+        self.answers = restored_answers(about)

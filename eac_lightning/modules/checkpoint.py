@@ -5,12 +5,15 @@ from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
+from eac_lightning.answering import Answering
 from eac_lightning.errors import CheckpointError
 
 if TYPE_CHECKING:
     from eac_lightning.modules.base import FERModule
 
 CHECKPOINT_KEY = "eac_lightning"
+ANSWERING = "answering"
+"""Where in that entry stands what is known of the module's answers."""
 
 
 def describe(module: "FERModule", checkpoint: dict[str, Any]) -> None:
@@ -27,6 +30,7 @@ def describe(module: "FERModule", checkpoint: dict[str, Any]) -> None:
         "mean": _listed(getattr(module.model, "mean", None)),
         "std": _listed(getattr(module.model, "std", None)),
         "alignment": getattr(data, "alignment", None),
+        ANSWERING: None if module.answers is None else module.answers.to_dict(),
     }
     # The trained weights are in the checkpoint: the file that they began from must not be needed again.
     if "hyper_parameters" in checkpoint:
@@ -35,6 +39,16 @@ def describe(module: "FERModule", checkpoint: dict[str, Any]) -> None:
 
 def _listed(values: Tensor | None) -> list[float] | None:
     return None if values is None else values.flatten().float().tolist()
+
+
+def restored_answers(about: Mapping[str, Any]) -> Answering | None:
+    """Return what :func:`describe` wrote of a module's answers, None if nothing.
+
+    Raises:
+        CheckpointError: If it cannot be read.
+    """
+    stored = about.get(ANSWERING)
+    return None if stored is None else Answering.from_dict(stored)
 
 
 def check_fit(module: "FERModule", about: Mapping[str, Any]) -> None:

@@ -31,8 +31,8 @@ class EACModule(FERModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``image_size``, ``lr``, ``weight_decay``, ``lr_decay``,
-            ``seed``, ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer`` and
-            ``compile_backbone``.
+            ``seed``, ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer``,
+            ``compile_backbone``, ``mixing``, ``mixing_options`` and ``force_mixing``.
         consistency_weight: λ ≥ 0. The paper's 5 is for a pretrained network.
         consistency_warmup_epochs: λ grows evenly over that many epochs before it is whole. From random weights a
             whole λ flattens the maps before there is anything in them, and the network stays at chance for many
@@ -48,8 +48,13 @@ class EACModule(FERModule):
         gaussian_noise_probability: Share of the samples whose view 1 is noisy, in [0, 1].
 
     Raises:
-        ConfigurationError: If an argument lies outside its range.
+        ConfigurationError: If an argument lies outside its range, or mixing does not go with the method.
     """
+
+    mixing_conflict = (
+        "its two views of a mixture show two expressions each, and the maps of one label have nothing to agree about."
+    )
+    cutout_conflict = "EAC leaves out parts of both views itself (erasing_probability, erasing_scale)."
 
     def __init__(
         self,
@@ -77,6 +82,9 @@ class EACModule(FERModule):
         loss_options: dict[str, Any] | None = None,
         fused_optimizer: bool = True,
         compile_backbone: bool = False,
+        mixing: str | None = None,
+        mixing_options: dict[str, Any] | None = None,
+        force_mixing: bool = False,
     ) -> None:
         super().__init__(
             num_classes=num_classes,
@@ -94,6 +102,9 @@ class EACModule(FERModule):
             loss_options=loss_options,
             fused_optimizer=fused_optimizer,
             compile_backbone=compile_backbone,
+            mixing=mixing,
+            mixing_options=mixing_options,
+            force_mixing=force_mixing,
         )
         if view_order not in VIEW_ORDERS:
             raise unknown_name("view_order", view_order, VIEW_ORDERS)

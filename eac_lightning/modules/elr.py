@@ -27,14 +27,16 @@ class ELRModule(RememberingModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``lr``, ``weight_decay``, ``lr_decay``, ``image_size``, ``seed``,
-            ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer`` and
-            ``compile_backbone``.
+            ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer``,
+            ``compile_backbone``, ``mixing``, ``mixing_options`` and ``force_mixing``.
         regularization_weight: λ ≥ 0; 3 is the paper's for 10 classes (7 for 100).
         target_momentum: β in [0, 1]; 0.7 is the paper's for 10 classes (0.9 for 100).
 
     Raises:
-        ConfigurationError: If an argument lies outside its range.
+        ConfigurationError: If an argument lies outside its range, or mixing does not go with the method.
     """
+
+    mixing_conflict = "what it remembers of a face would be what the network said of a mixture with another one."
 
     def __init__(
         self,
@@ -55,6 +57,9 @@ class ELRModule(RememberingModule):
         loss_options: dict[str, Any] | None = None,
         fused_optimizer: bool = True,
         compile_backbone: bool = False,
+        mixing: str | None = None,
+        mixing_options: dict[str, Any] | None = None,
+        force_mixing: bool = False,
     ) -> None:
         check_range("regularization_weight", regularization_weight)
         check_range("target_momentum", target_momentum, 1.0)
@@ -74,6 +79,9 @@ class ELRModule(RememberingModule):
             loss_options=loss_options,
             fused_optimizer=fused_optimizer,
             compile_backbone=compile_backbone,
+            mixing=mixing,
+            mixing_options=mixing_options,
+            force_mixing=force_mixing,
         )
 
     def configure_models(self) -> None:

@@ -48,7 +48,8 @@ class FaceNet2ExpNetModule(ClassificationModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``weights``,
             ``weight_decay``, ``image_size``, ``seed``, ``backbone_options``, ``loss``,
-            ``loss_options``, ``fused_optimizer`` and ``compile_backbone``.
+            ``loss_options``, ``fused_optimizer``, ``compile_backbone``, ``mixing``, ``mixing_options`` and
+            ``force_mixing``. Stage 1, which reads no labels, mixes nothing.
         class_names: See there.
         teacher: The face-recognition network: any name that ``create_backbone`` knows.
         teacher_weights: Its weights: a published name or a file.
@@ -106,6 +107,9 @@ class FaceNet2ExpNetModule(ClassificationModule):
         loss_options: dict[str, Any] | None = None,
         fused_optimizer: bool = True,
         compile_backbone: bool = False,
+        mixing: str | None = None,
+        mixing_options: dict[str, Any] | None = None,
+        force_mixing: bool = False,
     ) -> None:
         if not isinstance(teacher, str):
             raise ConfigurationError(
@@ -135,6 +139,9 @@ class FaceNet2ExpNetModule(ClassificationModule):
             loss_options=loss_options,
             fused_optimizer=fused_optimizer,
             compile_backbone=compile_backbone,
+            mixing=mixing,
+            mixing_options=mixing_options,
+            force_mixing=force_mixing,
         )
 
     @property

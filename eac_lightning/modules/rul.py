@@ -61,15 +61,16 @@ class RULModule(FERModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``lr``, ``weight_decay``, ``lr_decay``, ``image_size``, ``seed``,
-            ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer`` and
-            ``compile_backbone``.
+            ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer``,
+            ``compile_backbone``, ``mixing``, ``mixing_options`` and ``force_mixing``.
         feature_size: D ≥ 1; 64 is the paper's.
 
     Raises:
-        ConfigurationError: If ``feature_size`` is below 1.
+        ConfigurationError: If ``feature_size`` is below 1, or mixing does not go with the method.
     """
 
     model: UncertainClassifier
+    mixing_conflict = "it mixes the features of faces itself, and how hard a face is it could not tell of a mixture."
 
     def __init__(
         self,
@@ -89,6 +90,9 @@ class RULModule(FERModule):
         loss_options: dict[str, Any] | None = None,
         fused_optimizer: bool = True,
         compile_backbone: bool = False,
+        mixing: str | None = None,
+        mixing_options: dict[str, Any] | None = None,
+        force_mixing: bool = False,
     ) -> None:
         if feature_size < 1:
             raise ConfigurationError(f"Expected feature_size to be at least 1, but got {feature_size}.")
@@ -108,6 +112,9 @@ class RULModule(FERModule):
             loss_options=loss_options,
             fused_optimizer=fused_optimizer,
             compile_backbone=compile_backbone,
+            mixing=mixing,
+            mixing_options=mixing_options,
+            force_mixing=force_mixing,
         )
 
     def configure_models(self) -> None:

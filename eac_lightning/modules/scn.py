@@ -33,8 +33,8 @@ class SCNModule(RememberingModule):
     Args:
         num_classes: See :class:`~eac_lightning.modules.base.FERModule`, likewise ``class_names``, ``backbone``,
             ``weights``, ``normalize``, ``lr``, ``weight_decay``, ``lr_decay``, ``image_size``, ``seed``,
-            ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer`` and
-            ``compile_backbone``.
+            ``backbone_options``, ``loss``, ``loss_options``, ``fused_optimizer``,
+            ``compile_backbone``, ``mixing``, ``mixing_options`` and ``force_mixing``.
         importance_share: β, in [0, 1]; both groups have at least one face.
         rank_margin: δ1, in [0, 1].
         relabel_margin: δ2, in [0, 1]; 1 relabels nobody.
@@ -43,8 +43,10 @@ class SCNModule(RememberingModule):
         rank_weight: γ, in [0, 1].
 
     Raises:
-        ConfigurationError: If an argument lies outside its range.
+        ConfigurationError: If an argument lies outside its range, or mixing does not go with the method.
     """
+
+    mixing_conflict = "the importance and the new label that it gives to a face would be those of a mixture."
 
     def __init__(
         self,
@@ -68,6 +70,9 @@ class SCNModule(RememberingModule):
         loss_options: dict[str, Any] | None = None,
         fused_optimizer: bool = True,
         compile_backbone: bool = False,
+        mixing: str | None = None,
+        mixing_options: dict[str, Any] | None = None,
+        force_mixing: bool = False,
     ) -> None:
         for name, value in (
             ("importance_share", importance_share),
@@ -93,6 +98,9 @@ class SCNModule(RememberingModule):
             loss_options=loss_options,
             fused_optimizer=fused_optimizer,
             compile_backbone=compile_backbone,
+            mixing=mixing,
+            mixing_options=mixing_options,
+            force_mixing=force_mixing,
         )
 
     def configure_models(self) -> None:
