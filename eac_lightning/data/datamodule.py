@@ -222,6 +222,18 @@ class FERDataModule(L.LightningDataModule):
         """K."""
         return len(self.class_names)
 
+    @property
+    def class_counts(self) -> tuple[int, ...]:
+        """(K,) how many faces of each class are trained on, by the labels that training is given.
+
+        Raises:
+            DataError: If there is no training split, or its pictures, which decide who is trained on, cannot be read.
+        """
+        if self._sharded is not None:
+            self._sharded.shards("train")  # counts nothing where there are none
+            return tuple(self._sharded.manifest.class_counts("train").tolist())
+        return tuple(np.bincount(self.dataset("train").labels, minlength=self.num_classes).tolist())
+
     @cached_property
     def alignment(self) -> dict[str, Any] | None:
         """How ``eac faces`` cut these faces out, as ``Alignment.to_dict`` says it; None if it did not."""
@@ -251,6 +263,13 @@ class FERDataModule(L.LightningDataModule):
             fold=self.fold,
             soft=self.target == "soft",
         )
+
+    @property
+    def validates_on_test(self) -> bool:
+        """Whether the test split stands in for a validation split, as ``val_fraction=0`` has it."""
+        if self._sharded is None:
+            return self._faces.source("val") == "test"
+        return self.val_fraction == 0 and "val" not in self._sharded.manifest.splits
 
     @property
     def _seed(self) -> int:
@@ -361,7 +380,7 @@ class FERDataModule(L.LightningDataModule):
     def _sharded_loader(self, faces: "ShardedFaces", split: str, order: str) -> DataLoader[Batch]:
         if getattr(self.trainer, "overfit_batches", 0) > 0:
             raise ConfigurationError("overfit_batches needs faces in memory: pack a few, or use a folder of them.")
-        if split == "val" and self.val_fraction == 0 and "val" not in faces.manifest.splits:
+        if split == "val" and self.validates_on_test:
             split = "test"
         return faces.loader(split, self.batch_size, num_workers=self.num_workers, order=order, seed=self._seed)
 

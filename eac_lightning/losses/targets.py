@@ -1,5 +1,6 @@
 """What the classification losses share: labels as distributions, and reductions."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -21,7 +22,23 @@ def as_distribution(target: Tensor, logits: Tensor) -> Tensor:
             f"Expected a target of labels (N,) or of distributions (N, K) for logits of {tuple(logits.shape)}, but got "
             f"{target.dtype} of {tuple(target.shape)}. Give integer labels, or one distribution a face."
         )
-    return F.one_hot(target, logits.shape[1]).to(logits)
+    return F.one_hot(target.long(), logits.shape[1]).to(logits)
+
+
+def distribution_and_log_p(target: Tensor, logits: Tensor, shift: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """Return the (N, K) distributions of the target and the (N, K) log-probabilities, in single precision at least.
+
+    Args:
+        target: (N,) labels or (N, K) distributions.
+        logits: (N, K), which may be in half precision.
+        shift: (K,) what is added to the logits first.
+
+    Raises:
+        ConfigurationError: If the target fits no logits.
+    """
+    logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    shifted = logits if shift is None else logits + shift.to(logits)
+    return as_distribution(target, logits), F.log_softmax(shifted, 1)
 
 
 def reduce_loss(each: Tensor, reduction: str) -> Tensor:

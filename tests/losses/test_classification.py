@@ -20,11 +20,17 @@ from tests.conftest import batch
 
 LOGITS = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
 LABEL = torch.tensor([0, 2, 1, 1])
+COUNTS = [60, 30, 10]
+OPTIONS: dict[str, dict[str, Any]] = {
+    "cross_entropy": {"class_weights": "balanced", "class_counts": COUNTS},
+    "focal": {"class_weights": [1.0, 2.0, 3.0]},
+    "logit_adjustment": {"class_counts": COUNTS},
+}
 
 
 @pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_takes_labels_and_distributions(name: str) -> None:
-    loss = create_classification_loss(name)
+    loss = create_classification_loss(name, OPTIONS.get(name))
     torch.testing.assert_close(loss(LOGITS, LABEL), loss(LOGITS, F.one_hot(LABEL, 3).float()))
 
 
@@ -59,7 +65,7 @@ def test_options_reach_the_loss() -> None:
     ("name", "options", "message"),
     [
         ("cross_entropie", {}, "Unknown loss 'cross_entropie'. Did you mean 'cross_entropy'"),
-        ("cross_entropy", {"q": 0.7}, "Unknown option of cross_entropy 'q'.* Known: label_smoothing"),
+        ("cross_entropy", {"q": 0.7}, "Unknown option of cross_entropy 'q'.* Known: .*label_smoothing"),
         ("symmetric_cross_entropy", {"q": 0.7}, "Known: alpha, beta, log_zero"),
         ("generalized_cross_entropy", {"q": "0.7"}, "q of generalized_cross_entropy to be a number, but got '0.7'"),
         ("generalized_cross_entropy", {"q": 2.0}, "at most 1, but got 2.0"),
@@ -67,6 +73,17 @@ def test_options_reach_the_loss() -> None:
         ("symmetric_cross_entropy", {"beta": math.nan}, "to be at least 0 and log_zero below 0, but got .*beta=nan"),
         ("cross_entropy", {"label_smoothing": math.nan}, "label_smoothing to be from 0 to 1, but got nan"),
         ("cross_entropy", {"label_smoothing": 1.5}, "label_smoothing to be from 0 to 1, but got 1.5"),
+        ("cross_entropy", {"class_weights": "balance"}, "Unknown class_weights 'balance'. Did you mean 'balanced'"),
+        (
+            "cross_entropy",
+            {"class_weights": [1.0, 2.0]},
+            r"class_weights to be 3 numbers, one for each class \(0, 1, 2\)",
+        ),
+        ("focal", {"gamma": -1}, "gamma to be at least 0, but got -1"),
+        ("focal", {"class_weights": 2.0}, "class_weights to be 3 numbers"),
+        ("focal", {"gamma": None}, "gamma of focal to be a number, but got None"),
+        ("logit_adjustment", {"tau": -1}, "tau to be at least 0, but got -1"),
+        ("logit_adjustment", {"class_counts": [5, 0, 5]}, "none labelled 1 "),
     ],
 )
 def test_what_cannot_be_is_said_when_the_module_is_built(name: str, options: dict[str, Any], message: str) -> None:

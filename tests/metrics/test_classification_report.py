@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score
+from torchmetrics.functional.classification import multiclass_accuracy, multiclass_f1_score, multiclass_precision
 
 from eac_lightning.errors import ConfigurationError
 from eac_lightning.metrics.classification import ClassificationReport
@@ -30,6 +30,26 @@ def test_a_class_without_samples_counts_in_no_mean() -> None:
     assert report["mean_class_accuracy"] == pytest.approx((1 + 2 / 3) / 2)
     assert report["macro_f1"] == pytest.approx((1 + 2 * 2 / (2 * 2 + 0 + 1)) / 2)
     assert math.isnan(report["recall"][2])
+
+
+def test_macro_precision_equals_torchmetrics_where_every_class_has_samples() -> None:
+    generator = torch.Generator().manual_seed(0)
+    predicted, label = (torch.randint(5, (200,), generator=generator) for _ in range(2))
+    predicted[predicted == 3] = 0  # which is never predicted, and counts 0
+    metric = ClassificationReport(5)
+    metric.update(predicted, label)
+    found = metric.compute()["macro_precision"]
+    torch.testing.assert_close(found, multiclass_precision(predicted, label, 5, average="macro"))
+    alone = multiclass_precision(predicted, label, 5, average="none")
+    assert alone[3] == 0
+    assert found.item() == pytest.approx(sum(alone[k].item() for k in range(5)) / 5)
+
+
+def test_macro_precision_by_hand() -> None:
+    metric = ClassificationReport(4)
+    metric.update(torch.tensor([0, 0, 0, 3, 3]), torch.tensor([0, 0, 1, 2, 1]))
+    # Class 0: 2 of 3; classes 1 and 2 are never predicted; class 3 has no sample and counts in no mean.
+    assert metric.compute()["macro_precision"].item() == pytest.approx((2 / 3 + 0 + 0) / 3)
 
 
 def test_wrong_labels_are_memorised_or_recovered_or_neither() -> None:
