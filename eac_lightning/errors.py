@@ -47,5 +47,5 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> ConfigurationErr
     names = sorted(known)
     near = get_close_matches(name, names, n=3, cutoff=0.5)
     hint = f" Did you mean {' or '.join(repr(match) for match in near)}?" if near else ""
-    listed = ", ".join(names[:40]) + (f", … ({len(names)} in all)" if len(names) > 40 else "")
+    listed = ", ".join(names[:30]) + (f", … ({len(names)} in all)" if len(names) > 30 else "")
     return ConfigurationError(f"Unknown {kind} {name!r}.{hint} Known: {listed}.")

@@ -13,13 +13,14 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from eac_lightning.answering import Answering
 from eac_lightning.batch import to_float_rgb
 from eac_lightning.data.decoding import resize_square
 from eac_lightning.errors import ConfigurationError, DataError, unknown_name
 from eac_lightning.faces.alignment import TEMPLATE_SIZE, Alignment
 from eac_lightning.faces.detection import Detector, Face, FaceDetector, check_device
 from eac_lightning.faces.photo import Picture, load_photo
-from eac_lightning.faces.prediction import UNSURE, FacePrediction, PhotoPrediction
+from eac_lightning.faces.prediction import UNLIKE, UNSURE, FacePrediction, PhotoPrediction
 from eac_lightning.maps.explain import check_method
 from eac_lightning.maps.undisturbed import undisturbed
 from eac_lightning.models.weights import read_checkpoint
@@ -62,10 +63,16 @@ class Predictor:
     which there is no face has none in its prediction, and one that cannot be read has an ``error``: neither stops the
     others.
 
+    What the module knows of its own answers (``module.answers``, of `CalibrationCallback` and `OODCallback`) is heeded:
+    probabilities are calibrated, and a face far from the training data has the expression ``"not like the training
+    data"``; its probabilities and its most probable class are told all the same.
+
     Args:
         module: What predicts; it is moved to ``device``.
         alignment: How faces are cut out; None if the pictures are crops of faces already: nothing is searched then.
-        min_confidence: A face whose most probable class has less is ``"unsure"``; in [0, 1].
+        min_confidence: A face whose most probable class has less is ``"unsure"``; in [0, 1]. None takes what the module
+            knows, which is 0 unless a calibration was asked for an accuracy.
+        keep_unlike: Whether faces that are not like the training data are told by their expression like others.
         faces: ``"all"`` of a photograph, or the ``"largest"``.
         detector: What finds faces; a :class:`~eac_lightning.faces.detection.FaceDetector` if left out.
         batch_size: The most photographs that are searched, and faces that are predicted, at once.
@@ -81,7 +88,8 @@ class Predictor:
         module: FERModule,
         alignment: Alignment | None,
         *,
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
+        keep_unlike: bool = False,
         faces: str = "all",
         detector: Detector | None = None,
         batch_size: int = 32,
@@ -92,7 +100,7 @@ class Predictor:
                 f"Expected a FERModule and an Alignment or None, but got {type(module).__name__} and "
                 f"{type(alignment).__name__}. Predictor.from_checkpoint(path) takes a checkpoint."
             )
-        if not 0 <= min_confidence <= 1:
+        if min_confidence is not None and not 0 <= min_confidence <= 1:
             raise ConfigurationError(f"Expected min_confidence to be from 0 to 1, but got {min_confidence}.")
         if faces not in FACES:
             raise unknown_name("choice of faces", faces, FACES)
@@ -107,7 +115,9 @@ class Predictor:
         check_device(device)
         self.module = module.to(device)
         self.alignment = alignment
-        self.min_confidence = min_confidence
+        self.answers = module.answers or Answering()
+        self.min_confidence = (self.answers.min_confidence or 0.0) if min_confidence is None else min_confidence
+        self.keep_unlike = keep_unlike
         self.faces = faces
         self.batch_size = batch_size
         self.detector: Detector = detector or FaceDetector(device=device)
@@ -117,7 +127,8 @@ class Predictor:
         cls,
         path: str | Path,
         *,
-        min_confidence: float = 0.0,
+        min_confidence: float | None = None,
+        keep_unlike: bool = False,
         faces: str = "all",
         crops: bool = False,
         detector: Detector | None = None,
@@ -132,6 +143,7 @@ class Predictor:
         Args:
             path: A checkpoint of a :class:`~eac_lightning.modules.base.FERModule`, or its run's folder.
             min_confidence: For this and all that is not explained here see :class:`Predictor`.
+            keep_unlike: See there.
             faces: ``"all"`` or ``"largest"``.
             crops: The pictures are crops of faces already: nothing is searched or aligned.
             detector: What finds faces.
@@ -150,6 +162,7 @@ class Predictor:
             module,
             None if crops else _choose_alignment(alignment, path, module.image_size),
             min_confidence=min_confidence,
+            keep_unlike=keep_unlike,
             faces=faces,
             detector=detector,
             batch_size=batch_size,
@@ -230,27 +243,44 @@ class Predictor:
             image = torch.from_numpy(np.stack([cut.pixels for cut in part])).permute(0, 3, 1, 2)
             image = to_float_rgb(image).to(self.module.device, self.module.dtype)  # type: ignore[arg-type]
             with undisturbed(self.module), torch.no_grad():
-                logits, maps = self.module.logits_and_maps(image)
-            rows = logits.float().softmax(1)
+                logits, maps, read = self._look(image)
+            rows = self.answers.probabilities(logits.float())
             if not rows.isfinite().all():
                 raise DataError("The network answers NaN for a face: its weights are broken. Take another checkpoint.")
             top_maps = maps[torch.arange(len(part)), rows.argmax(1)].float().cpu().numpy()
-            for cut, row, top_map in zip(part, rows.tolist(), top_maps, strict=True):
-                yield self._prediction(cut, row, top_map)
+            deciding = self.answers.deciding
+            scores = [None] * len(part) if deciding is None else deciding.score(read).tolist()
+            for cut, row, top_map, score in zip(part, rows.tolist(), top_maps, scores, strict=True):
+                yield self._prediction(cut, row, top_map, score)
 
-    def _prediction(self, cut: _Cut, row: Sequence[float], top_map: NDArray[np.float32]) -> FacePrediction:
+    def _look(self, image: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return logits, maps, and what the deciding score reads, from one pass."""
+        deciding = self.answers.deciding
+        if deciding is not None and deciding.reads == "features":
+            return self.module.logits_maps_and_features(image)
+        logits, maps = self.module.logits_and_maps(image)
+        return logits, maps, logits
+
+    def _prediction(
+        self, cut: _Cut, row: Sequence[float], top_map: NDArray[np.float32], ood_score: float | None
+    ) -> FacePrediction:
         probabilities = dict(zip(self.module.class_names, row, strict=True))
         confidence = max(row)
+        threshold = self.answers.ood_threshold
+        unlike = None if ood_score is None or threshold is None else ood_score > threshold
+        expression = self.module.class_names[row.index(confidence)] if confidence >= self.min_confidence else UNSURE
         return FacePrediction(
             box=cut.box,
             detection_confidence=cut.face.confidence if cut.face else None,
             landmarks=cut.face.landmarks if cut.face else None,
-            expression=self.module.class_names[row.index(confidence)] if confidence >= self.min_confidence else UNSURE,
+            expression=UNLIKE if unlike and not self.keep_unlike else expression,
             confidence=confidence,
             probabilities=probabilities,
             map=top_map,
             crop=Image.fromarray(cut.pixels),
             matrix=cut.matrix,
+            ood_score=ood_score,
+            unlike=unlike,
         )
 
 

@@ -16,6 +16,7 @@ from eac_lightning import EACModule
 
 EXAMPLES = sorted((Path(__file__).parents[1] / "examples").glob("*.py"))
 FACES = 40  # the fewest that leave each of two classes three faces to validate and three to test on
+LONGER = {"refuse_to_answer": (6, 240)}  # epochs and faces: more than features, and some answers that are sure
 
 
 def audit_labels(said: str, root: Path) -> None:
@@ -82,6 +83,13 @@ def plain_loop(said: str, root: Path) -> None:
     EACModule(num_classes=2, backbone="resnet8").load_state_dict(weights)
 
 
+def refuse_to_answer(said: str, root: Path) -> None:
+    assert re.search(r"temperature \d+\.\d+: calibration error \d+\.\d% before, \d+\.\d% after", said)
+    assert re.search(r"answered from a confidence of \d\.\d+: \d+\.\d%, of them right", said)
+    (refused,) = re.findall(r"^noise: (\d+)\.\d% refused", said, re.MULTILINE)
+    assert int(refused) > 90
+
+
 def subclass_eac(said: str, root: Path) -> None:
     assert "Consistency weight in the last epoch: 1.25" in said  # epoch 1 of 4, on the way to 5
     assert re.search(r"\.ckpt holds a RampedEAC\.", said)
@@ -104,6 +112,7 @@ CHECKS: dict[str, Callable[[str, Path], None]] = {
         own_noise,
         photo_to_expression,
         plain_loop,
+        refuse_to_answer,
         subclass_eac,
         without_cli,
     )
@@ -141,5 +150,6 @@ def test_finds_what_it_shows(
     example = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, path.stem, example)  # where load_module finds a class of the example's own
     spec.loader.exec_module(example)
-    example.main(root=root, epochs=2, faces=FACES)
+    epochs, faces = LONGER.get(path.stem, (2, FACES))
+    example.main(root=root, epochs=epochs, faces=faces)
     CHECKS[path.stem](capsys.readouterr().out, root)

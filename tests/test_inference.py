@@ -12,6 +12,7 @@ from PIL import Image
 
 from eac_lightning import Predictor, inference
 from eac_lightning._lightning import L
+from eac_lightning.answering import Answering
 from eac_lightning.data.decoding import resize_square
 from eac_lightning.errors import CheckpointError, ConfigurationError, DataError
 from eac_lightning.faces import detection
@@ -20,7 +21,8 @@ from eac_lightning.faces.detection import Face
 from eac_lightning.faces.synthetic import contact_sheet
 from eac_lightning.inference import FacePrediction
 from eac_lightning.modules import ClassificationModule
-from tests.conftest import CLASSES
+from eac_lightning.ood import KNearestNeighbours, MaximumSoftmax
+from tests.conftest import CLASSES, TinyBackbone
 
 PHOTO = Path(__file__).parents[2] / "shared" / "data" / "photos" / "multi_face.jpg"
 ALIGNMENT = Alignment("five_point", size=40)
@@ -64,9 +66,13 @@ def make_module(**options: object) -> ClassificationModule:
     return module.eval()
 
 
-def save_checkpoint(folder: Path, alignment: Alignment | None = None, **options: object) -> Path:
+def save_checkpoint(
+    folder: Path, alignment: Alignment | None = None, answers: Answering | None = None, **options: object
+) -> Path:
     trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", default_root_dir=folder)
-    trainer.strategy.connect(make_module(**options))
+    module = make_module(**options)
+    module.answers = answers
+    trainer.strategy.connect(module)
     path = folder / "last.ckpt"
     trainer.save_checkpoint(path)
     if alignment is not None:
@@ -294,6 +300,122 @@ def test_predictions_are_plain_types_for_json() -> None:
         assert plain["confidence"] == pytest.approx(max(plain["probabilities"].values()))
         assert sum(plain["probabilities"].values()) == pytest.approx(1, abs=1e-5)
         np.testing.assert_allclose(plain["landmarks"], one.landmarks, atol=0.01)
+
+
+# ---- what the checkpoint knows of its own answers ----------------------------------------------------------------
+
+
+def knowing(**answers: object) -> Predictor:
+    module = make_module()
+    module.answers = Answering(**answers)  # type: ignore[arg-type]
+    return Predictor(module, ALIGNMENT, detector=Detector())
+
+
+def far_from(predictor: Predictor, number: int, **answers: object) -> ClassificationModule:
+    """Return a module to which one of the two faces of the first photograph is far, the other its training data."""
+    crops = [said.crop for said in predictor(photo(90, 60)).faces]
+    near = torch.from_numpy(np.asarray(crops[1 - number]).copy()).permute(2, 0, 1)[None]
+    module = make_module()
+    with torch.no_grad():
+        features = module.features(near)
+    score = KNearestNeighbours(k=1, normalize=False).fit(features)
+    module.answers = Answering(ood={"knn": score}, ood_score="knn", ood_threshold=1e-3, **answers)  # type: ignore[arg-type]
+    return module
+
+
+def test_probabilities_are_those_of_the_temperature() -> None:
+    plain, calibrated = make_predictor()(photo(90, 60)).faces, knowing(temperature=3.0)(photo(90, 60)).faces
+    for one, other in zip(plain, calibrated, strict=True):
+        expected = torch.tensor(list(one.probabilities.values())).log().div(3.0).softmax(0)
+        np.testing.assert_allclose(list(other.probabilities.values()), expected.numpy(), atol=1e-5)
+        assert other.expression == one.expression
+        assert other.confidence == max(other.probabilities.values()) < one.confidence
+        np.testing.assert_allclose(other.map, one.map, atol=1e-6)
+        assert (other.ood_score, other.unlike) == (None, None)
+
+
+def test_the_checkpoint_says_when_a_face_is_unsure_unless_asked_otherwise() -> None:
+    one, other = sorted(face.confidence for face in make_predictor()(photo(90, 60)).faces)
+    predictor = knowing(min_confidence=(one + other) / 2)
+    assert [face.expression == "unsure" for face in predictor(photo(90, 60)).faces].count(True) == 1
+    for asked, unsure in ((0.0, 0), (0.3, 0), (1.0, 2)):
+        explicit = Predictor(predictor.module, ALIGNMENT, detector=Detector(), min_confidence=asked)
+        assert [face.expression for face in explicit(photo(90, 60)).faces].count("unsure") == unsure
+    assert make_predictor().min_confidence == 0
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_a_face_far_from_the_training_data_says_so(number: int) -> None:
+    usual = make_predictor()
+    module = far_from(usual, number, min_confidence=1.0)
+    said = Predictor(module, ALIGNMENT, detector=Detector())(photo(90, 60)).faces
+    for place, (one, before) in enumerate(zip(said, usual(photo(90, 60)).faces, strict=True)):
+        assert one.unlike is (place == number)
+        assert one.ood_score is not None
+        assert (one.ood_score > 1e-3) == one.unlike
+        assert one.expression == ("not like the training data" if one.unlike else "unsure")
+        assert_same(one, before)  # probabilities and maps are told all the same
+        assert one.top == before.top
+        assert one.confidence == pytest.approx(before.confidence)
+        plain = json.loads(json.dumps(one.to_dict()))
+        assert (plain["unlike"], plain["ood_score"]) == (one.unlike, pytest.approx(one.ood_score, abs=1e-6))
+
+
+def test_a_face_far_from_the_training_data_may_be_told_like_others() -> None:
+    usual = make_predictor()
+    predictor = Predictor(far_from(usual, 0), ALIGNMENT, detector=Detector(), keep_unlike=True)
+    said = predictor(photo(90, 60)).faces
+    assert [one.expression for one in said] == [one.expression for one in usual(photo(90, 60)).faces]
+    assert [one.unlike for one in said] == [True, False]
+
+
+def test_features_and_logits_come_from_one_pass(monkeypatch: pytest.MonkeyPatch) -> None:
+    predictor = Predictor(far_from(make_predictor(), 0), ALIGNMENT, detector=Detector())
+    passes = []
+    forward = TinyBackbone.forward_features
+    monkeypatch.setattr(TinyBackbone, "forward_features", lambda *given: passes.append(1) or forward(*given))
+    predictor(photo(90, 60))
+    assert len(passes) == 1
+
+
+def test_a_score_of_logits_decides_as_well() -> None:
+    usual = make_predictor()
+    limit = float(np.mean([1 - face.confidence for face in usual(photo(90, 60)).faces]))
+    predictor = knowing(
+        temperature=5.0, ood={"max_softmax": MaximumSoftmax()}, ood_score="max_softmax", ood_threshold=limit
+    )
+    said = predictor(photo(90, 60)).faces
+    assert {one.unlike for one in said} == {True, False}
+    for one, before in zip(said, usual(photo(90, 60)).faces, strict=True):
+        assert one.ood_score == pytest.approx(1 - before.confidence, abs=1e-5)  # of logits as they are
+
+
+def test_a_module_without_features_goes_without() -> None:
+    class Own(ClassificationModule):
+        def features(self, image: torch.Tensor) -> torch.Tensor:
+            raise NotImplementedError
+
+    module = Own(class_names=list(CLASSES), backbone="tiny", image_size=32)
+    module.answers = Answering(temperature=2.0)
+    [one] = Predictor(module, ALIGNMENT, detector=Detector())(photo(50, 50)).faces
+    assert one.ood_score is one.unlike is None
+
+
+def test_broken_weights_are_said_before_any_score() -> None:
+    predictor = Predictor(far_from(make_predictor(), 0), ALIGNMENT, detector=Detector())
+    torch.nn.init.constant_(next(predictor.module.parameters()), torch.nan)
+    with pytest.raises(DataError, match="network answers NaN for a face"):
+        predictor(photo(90, 60))
+
+
+def test_a_checkpoint_carries_it_into_the_predictor(tmp_path: Path) -> None:
+    module = far_from(make_predictor(), 1, temperature=2.0, min_confidence=0.4, wanted_accuracy=0.9)
+    path = save_checkpoint(tmp_path, ALIGNMENT, answers=module.answers)
+    predictor = Predictor.from_checkpoint(path, detector=Detector())
+    assert predictor.min_confidence == 0.4
+    assert [one.unlike for one in predictor(photo(90, 60)).faces] == [False, True]
+    kept = Predictor.from_checkpoint(path, detector=Detector(), min_confidence=0.0, keep_unlike=True)
+    assert {one.expression for one in kept(photo(90, 60)).faces} <= set(CLASSES)
 
 
 # ---- from a checkpoint ------------------------------------------------------------------------------------------

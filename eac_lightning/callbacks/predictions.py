@@ -26,7 +26,8 @@ class PredictionWriter(callbacks.BasePredictionWriter):
     """Writes ``predictions.csv`` after ``predict``: one row a sample, sorted by its index.
 
     Columns: ``index``, ``path`` (where the DataModule's annotations know it), ``label`` (the given one, where
-    the batches have it), ``predicted``, ``confidence`` and one ``p_<class>`` a class. On several devices rank
+    the batches have it), ``predicted``, ``confidence`` and one ``p_<class>`` a class: those of ``predict_step``,
+    calibrated where the checkpoint knows a temperature (`CalibrationCallback`). On several devices rank
     zero writes what all ranks saw; a sample that was repeated to fill a batch is written once.
 
     Args:

@@ -11,12 +11,13 @@ from rich.table import Table
 
 from eac_lightning._files import replacing
 from eac_lightning._lightning import L
-from eac_lightning.callbacks._folder import run_folder
+from eac_lightning.callbacks._folder import run_folder, writes_files
 from eac_lightning.runs.metrics_logger import MetricsLogger
 
 RESULTS = "results.json"
 LAST_EPOCHS = 5
 FIGURES = ("accuracy", "mean_class_accuracy", "macro_f1")
+OF_LAST = (*FIGURES, "macro_precision", "ece")
 
 
 class RunReport(L.Callback):
@@ -70,7 +71,7 @@ class RunReport(L.Callback):
         self.seconds, self._started = self._elapsed(), 0.0
         results = summarize(self.history) | {"seconds": round(self.seconds, 1)}
         folder = run_folder(trainer)
-        self._write(trainer, {"fit": {**results, "history": self.history}})
+        add_results(trainer, {"fit": {**results, "history": self.history}})
         if trainer.is_global_zero and "best" in results:
             console = Console()
             console.print(results_table(results))
@@ -79,12 +80,13 @@ class RunReport(L.Callback):
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write the test figures beside those of the fit."""
         metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
-        self._write(trainer, {"test": metrics})
+        add_results(trainer, {"test": metrics})
 
-    def _write(self, trainer: L.Trainer, results: dict[str, Any]) -> None:
-        path = run_folder(trainer) / RESULTS
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
+
+def add_results(trainer: L.Trainer, results: dict[str, Any]) -> None:
+    """Write figures into the run's ``results.json``, beside those in it; every process calls it."""
+    path = run_folder(trainer) / RESULTS
+    if writes_files(trainer):
         known = json.loads(path.read_text()) if path.is_file() else {}
         write_json(path, known | results)
 
@@ -114,7 +116,7 @@ def summarize(history: list[dict[str, float]]) -> dict[str, Any]:
         "last5": means["accuracy"],
         "mean_class_last5": means["mean_class_accuracy"],
         "macro_f1_last5": means["macro_f1"],
-        "last": {name: last[f"val/{name}"] for name in FIGURES},
+        "last": {name: last[f"val/{name}"] for name in OF_LAST if f"val/{name}" in last},
         "recall": {key.removeprefix("val/recall/"): v for key, v in last.items() if key.startswith("val/recall/")},
         **{name: last[f"train/{name}"] for name in ("memorized", "recovered") if f"train/{name}" in last},
     }

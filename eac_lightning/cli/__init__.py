@@ -95,12 +95,15 @@ def build_parser() -> argparse.ArgumentParser:
     )
     _add_pack(commands.add_parser("data pack", help="write a data set as shards, for more faces than files can be"))
     _add_noise(commands.add_parser("noise", help="write a noisy label file that can be shared and replayed"))
+    _add_mixing(commands.add_parser("mixing", help="what each mixing augmentation makes of faces, as a picture"))
     _add_synth(commands.add_parser("synth", help="write a data set of synthetic faces with known labels"))
     _add_faces(commands.add_parser("faces", help="detect, align and cut out the faces of photographs"))
     _add_cam(commands.add_parser("cam", help="draw class activation maps of pictures"))
     _add_audit(commands.add_parser("audit", help="which training labels are suspect: table, figures, HTML gallery"))
     _add_weights(commands.add_parser("weights", help="what each backbone can begin from; convert files of weights"))
+    _add_calibrate(commands.add_parser("calibrate", help="store with a checkpoint how far to trust its answers"))
     _add_infer(commands.add_parser("infer", help="photographs to faces to expressions: JSON, CSV, annotated pictures"))
+    _add_ood(commands.add_parser("ood", help="how well a network tells pictures that are not like its training data"))
     commands.add_parser("doctor", help="versions, devices, known bad combinations").set_defaults(module="doctor")
     return parser
 
@@ -166,6 +169,18 @@ def _add_noise(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(module="write_noise")
 
 
+def _add_mixing(parser: argparse.ArgumentParser) -> None:
+    _add_layout(parser)
+    parser.description = (
+        "Draw training faces plain and under cutout, mixup, cutmix and fmix, with the shares of their labels. --seed "
+        "also draws the faces and what is done to them."
+    )
+    parser.add_argument("--out", type=Path, default=Path("mixing.png"), help="the file to write (default: mixing.png)")
+    parser.add_argument("--faces", type=int, default=6, help="number of faces (default: 6)")
+    parser.add_argument("--size", type=int, default=64, help="side in pixels to resize to (default: 64)")
+    parser.set_defaults(module="draw_mixing")
+
+
 def _add_synth(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("out", type=Path, help="the folder to make")
     parser.add_argument("--count", type=int, default=2000, help="number of faces (default: 2000)")
@@ -207,6 +222,13 @@ def _add_faces(parser: argparse.ArgumentParser) -> None:
 def _add_cam(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="last.ckpt or best.ckpt of a run, or its folder")
     parser.add_argument("images", type=Path, nargs="+", help="pictures of faces, or folders of them")
+    parser.add_argument(
+        "--beside",
+        type=Path,
+        nargs="+",
+        metavar="CKPT",
+        help="further checkpoints of the same classes (or TITLE=CKPT): one picture, a row a face, a column each",
+    )
     parser.add_argument("--out", type=Path, default=Path("cams"), help="folder of the panels (default: cams)")
     parser.add_argument(
         "--import", dest="imports", action="append", default=[], metavar="MODULE", help="of your own method"
@@ -241,6 +263,7 @@ def _add_audit(parser: argparse.ArgumentParser) -> None:
         help="cleanlab: its label quality (default: self_confidence)",
     )
     parser.add_argument("--again", action="store_true", help="ask the network, even if training has kept its answers")
+    parser.add_argument("--force-mixing", action="store_true", help="audit even a run that was trained on mixed labels")
     parser.add_argument(
         "--gallery", type=int, default=5000, metavar="N", help="most suspects in the gallery; 0: none (default: 5000)"
     )
@@ -261,6 +284,29 @@ def _add_weights(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(module="weights")
 
 
+def _add_calibrate(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Fit temperature and out-of-distribution scores of a trained network, as CalibrationCallback and OODCallback "
+        "do when training ends, and write a copy of its checkpoint with them."
+    )
+    parser.add_argument("checkpoint", type=Path, help="last.ckpt or best.ckpt of a run, or its folder")
+    parser.add_argument("--root", type=Path, help="where the faces lie (default: where the run was trained on them)")
+    parser.add_argument("--layout", default="auto", help="of --root: folder, table, ferplus … (default: auto)")
+    parser.add_argument("--accuracy", type=float, help="wanted of the faces that are answered: the others are `unsure`")
+    parser.add_argument(
+        "--score",
+        default="relative_mahalanobis",
+        help="what decides: relative_mahalanobis, mahalanobis, knn, max_softmax, energy (relative_mahalanobis)",
+    )
+    parser.add_argument("--shrinkage", type=float, default=0.01, help="of the covariances, 0 to 1 (default: 0.01)")
+    parser.add_argument("--out", type=Path, help="the file to write (default: calibrated.ckpt beside the checkpoint)")
+    parser.add_argument("--device", default="cpu", help="such as cuda (default: cpu)")
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="MODULE", help="of your own method"
+    )
+    parser.set_defaults(module="calibrate")
+
+
 def _add_infer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="last.ckpt or best.ckpt of a run, or its folder")
     parser.add_argument("images", type=Path, nargs="+", help="photographs, or folders of them")
@@ -268,8 +314,10 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--min-confidence",
         type=float,
-        default=0.0,
-        help="of the expression: below it a face is `unsure`, 0 to 1 (default: 0)",
+        help="of the expression: below it a face is `unsure`, 0 to 1 (default: the checkpoint's, else 0)",
+    )
+    parser.add_argument(
+        "--keep-unlike", action="store_true", help="name the expression also of faces not like the training data"
     )
     parser.add_argument(
         "--min-face-confidence",
@@ -291,3 +339,26 @@ def _add_infer(parser: argparse.ArgumentParser) -> None:
         "--import", dest="imports", action="append", default=[], metavar="MODULE", help="of your own method"
     )
     parser.set_defaults(module="infer")
+
+
+def _add_ood(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Tell pictures of one folder, crops of faces like the training data, from those of another. The scores compare "
+        "with statistics that OODCallback left in the checkpoint, or with those of --fit."
+    )
+    parser.add_argument("checkpoint", type=Path, help="last.ckpt or best.ckpt of a run, or its folder")
+    parser.add_argument("inside", type=Path, metavar="IN", help="folder of faces like the training data, such as test")
+    parser.add_argument("outside", type=Path, metavar="OUT", help="folder of pictures that are to be told from them")
+    parser.add_argument("--out", type=Path, default=Path("ood"), help="folder to write (default: ood)")
+    parser.add_argument(
+        "--fit", type=Path, metavar="ROOT", help="take the statistics of this data set's training faces"
+    )
+    parser.add_argument("--layout", default="auto", help="of --fit: folder, table, ferplus … (default: auto)")
+    parser.add_argument("--shrinkage", type=float, default=0.01, help="of --fit's covariances, 0 to 1 (default: 0.01)")
+    parser.add_argument("--limit", type=int, metavar="N", help="the most pictures of each folder, from all over it")
+    parser.add_argument("--batch-size", type=int, default=32, help="pictures at once (default: 32)")
+    parser.add_argument("--device", default="cpu", help="such as cuda (default: cpu)")
+    parser.add_argument(
+        "--import", dest="imports", action="append", default=[], metavar="MODULE", help="of your own method"
+    )
+    parser.set_defaults(module="ood")

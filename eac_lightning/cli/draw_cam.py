@@ -1,11 +1,14 @@
-"""``eac cam``: class activation maps of pictures."""
+"""``eac cam``: class activation maps of pictures, of one checkpoint or of several side by side."""
 
 from argparse import Namespace
+from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
 from eac_lightning.cli.training import import_module_of_user
-from eac_lightning.maps.draw import draw_cams
+from eac_lightning.errors import ConfigurationError
+from eac_lightning.maps.draw import draw_cams, draw_cams_beside
 
 
 def run(arguments: Namespace) -> None:
@@ -13,6 +16,36 @@ def run(arguments: Namespace) -> None:
     console = Console()
     for name in arguments.imports:
         import_module_of_user(name)
-    checkpoint = arguments.checkpoint / "last.ckpt" if arguments.checkpoint.is_dir() else arguments.checkpoint
-    for path in draw_cams(checkpoint, arguments.images, arguments.out, method=arguments.method):
+    images, out, method = arguments.images, arguments.out, arguments.method
+    if arguments.beside:
+        written = draw_cams_beside(_by_title([arguments.checkpoint, *arguments.beside]), images, out, method)
+    else:
+        written = draw_cams(_checkpoint_in(arguments.checkpoint), images, out, method)
+    for path in written:
         console.print(str(path), highlight=False, soft_wrap=True)
+
+
+def _checkpoint_in(path: Path) -> Path:
+    return path / "last.ckpt" if path.is_dir() else path
+
+
+def _by_title(named: Sequence[Path]) -> dict[str, Path]:
+    """Return checkpoints by the titles of their columns: ``TITLE=PATH``, else the run's folder and ``best`` of it.
+
+    Raises:
+        ConfigurationError: If two have the same title.
+    """
+    found: dict[str, Path] = {}
+    for given in named:
+        title, equals, rest = str(given).partition("=")
+        checkpoint = _checkpoint_in(Path(rest) if equals and not given.exists() else given)
+        if not equals or given.exists():
+            run = checkpoint.resolve().parent.name
+            title = run if checkpoint.stem == "last" else f"{run} {checkpoint.stem}"
+        if title in found:
+            raise ConfigurationError(
+                f"Expected a title of its own for each checkpoint, but both {found[title]} and {checkpoint} are "
+                f"{title!r}. Give one as TITLE={checkpoint}."
+            )
+        found[title] = checkpoint
+    return found

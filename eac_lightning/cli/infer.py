@@ -18,7 +18,7 @@ from eac_lightning.data.pictures import find_pictures
 from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.faces.detection import FaceDetector
 from eac_lightning.faces.photo import load_photo
-from eac_lightning.faces.prediction import UNSURE, PhotoPrediction
+from eac_lightning.faces.prediction import UNLIKE, UNSURE, FacePrediction, PhotoPrediction
 from eac_lightning.inference import Predictor
 from eac_lightning.visualization.annotated_photo import annotated_photo
 
@@ -45,6 +45,7 @@ def run(arguments: Namespace) -> None:
     predictor = Predictor.from_checkpoint(
         arguments.checkpoint,
         min_confidence=arguments.min_confidence,
+        keep_unlike=arguments.keep_unlike,
         faces=arguments.faces,
         crops=arguments.crops,
         detector=FaceDetector(arguments.min_size, arguments.min_face_confidence, arguments.device),
@@ -111,13 +112,14 @@ class _Report:
         self.table = Table("photograph", "face", "expression")
         self.table.add_column("confidence", justify="right")
         self.pictures = self.lines = self.faces = self.unsure = 0
+        self.unlike: int | None = None  # not known
         self.broken: list[str] = []
 
     def add(self, prediction: PhotoPrediction) -> None:
         """Count a photograph, and show it while there is room."""
         source = prediction.source.encode(errors="replace").decode()  # a name that is no UTF-8 cannot be printed
         lines = [
-            (Text(source), str(number), Text(face.expression), f"{100 * face.confidence:.0f} %")
+            (Text(source), str(number), Text(face.expression), _confidence(face))
             for number, face in enumerate(prediction.faces)
         ] or [(Text(source), "", Text(prediction.reason), "")]
         for line in lines[: max(0, ROWS - self.lines)]:
@@ -126,6 +128,9 @@ class _Report:
         self.pictures += 1
         self.faces += len(prediction.faces)
         self.unsure += sum(face.expression == UNSURE for face in prediction.faces)
+        for face in prediction.faces:
+            if face.unlike is not None:
+                self.unlike = (self.unlike or 0) + face.unlike
         if prediction.error:
             self.broken.append(f"{source}: {prediction.error}")
 
@@ -140,7 +145,8 @@ class _Report:
         console.print(self.table)
         if self.lines > ROWS:
             console.print(f"… and {self.lines - ROWS} more lines in {CSV}", highlight=False)
-        console.print(f"pictures: {self.pictures}, faces: {self.faces}, unsure: {self.unsure}", highlight=False)
+        unlike = "" if self.unlike is None else f", {UNLIKE}: {self.unlike}"
+        console.print(f"pictures: {self.pictures}, faces: {self.faces}, unsure: {self.unsure}{unlike}", highlight=False)
         if self.broken:
             console.print(Text(self._unreadable(), style="yellow"))
 
@@ -148,3 +154,8 @@ class _Report:
         more = [f"… and {len(self.broken) - NAMED} more"] if len(self.broken) > NAMED else []
         lines = [f"{len(self.broken)} of {self.pictures} pictures could not be read:", *self.broken[:NAMED], *more]
         return "\n  ".join(lines)
+
+
+def _confidence(face: FacePrediction) -> str:
+    # A probability beside it would be read as how sure it is that the face is unlike.
+    return "" if face.expression == UNLIKE else f"{100 * face.confidence:.0f} %"

@@ -12,6 +12,8 @@ from eac_lightning.faces.prediction import PhotoPrediction
 
 JSON, CSV, PICTURES = "predictions.json", "predictions.csv", "pictures"
 
+_FIGURES = ("detection_confidence", "expression", "confidence", "ood_score", "unlike")
+
 
 @contextmanager
 def prediction_files(folder: Path, class_names: Sequence[str]) -> Iterator[Callable[[PhotoPrediction, str], None]]:
@@ -26,7 +28,7 @@ def prediction_files(folder: Path, class_names: Sequence[str]) -> Iterator[Calla
         class_names: The classes of the predictions, of which each gets a column ``p_<class>``.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    header = ["source", "face", "x0", "y0", "x1", "y1", "detection_confidence", "expression", "confidence"]
+    header = ["source", "face", "x0", "y0", "x1", "y1", *_FIGURES]
     header += [*(f"p_{name}" for name in class_names), "reason"]
     with (
         replacing(folder / JSON) as json_file,
@@ -77,6 +79,6 @@ def _rows(entry: dict[str, Any]) -> Iterator[dict[str, Any]]:
             "source": entry["source"],
             "face": number,
             **dict(zip(("x0", "y0", "x1", "y1"), face["box"], strict=True)),
-            **{key: face[key] for key in ("detection_confidence", "expression", "confidence")},
+            **{name: face[name] for name in _FIGURES},
             **{f"p_{name}": value for name, value in face["probabilities"].items()},
         }

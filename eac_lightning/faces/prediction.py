@@ -10,6 +10,9 @@ from PIL import Image
 UNSURE = "unsure"
 """The expression of a face of which no class is probable enough."""
 
+UNLIKE = "not like the training data"
+"""The expression of a face that is so far from the training data that the classes say nothing about it."""
+
 
 @dataclass(frozen=True, eq=False)
 class FacePrediction:
@@ -20,12 +23,14 @@ class FacePrediction:
         detection_confidence: That it is a face, in [0, 1]; None for a crop.
         landmarks: (5, 2) x, y in the photograph: left eye, right eye, nose, left and right corner of the mouth;
             None for a crop.
-        expression: The most probable class, or ``"unsure"``.
+        expression: The most probable class, ``"unsure"``, or ``"not like the training data"``.
         confidence: The probability of the most probable class, in [0, 1], whether it was enough or not.
         probabilities: Of every class, in the module's order; they sum to 1.
         map: (h, w), the attention map of the most probable class, over the crop.
         crop: The face as the network saw it.
         matrix: (2, 3): ``matrix @ (x, y, 1)`` is where a point of the photograph stands in the crop.
+        ood_score: How far it is from the training data, higher is further; None where the checkpoint does not know.
+        unlike: Whether that is above the checkpoint's threshold, whatever ``expression`` says; None likewise.
     """
 
     box: tuple[float, float, float, float]
@@ -37,10 +42,12 @@ class FacePrediction:
     map: NDArray[np.float32]
     crop: Image.Image
     matrix: NDArray[np.float64]
+    ood_score: float | None = None
+    unlike: bool | None = None
 
     @property
     def top(self) -> str:
-        """The most probable class, also of an unsure face."""
+        """The most probable class, also of a face whose expression is none."""
         return max(self.probabilities, key=lambda name: self.probabilities[name])
 
     def to_dict(self) -> dict[str, Any]:
@@ -51,6 +58,8 @@ class FacePrediction:
             "landmarks": None if self.landmarks is None else np.round(self.landmarks.astype(float), 2).tolist(),
             "expression": self.expression,
             "confidence": round(self.confidence, 6),
+            "ood_score": None if self.ood_score is None else round(self.ood_score, 6),
+            "unlike": self.unlike,
             "probabilities": {name: round(value, 6) for name, value in self.probabilities.items()},
         }
 

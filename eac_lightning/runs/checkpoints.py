@@ -18,6 +18,16 @@ PREVIOUS = "previous.ckpt"
 """What ``last.ckpt`` was an epoch before: a second chance where the first is damaged."""
 
 
+def write_checkpoint(checkpoint: dict[str, Any], path: Path) -> None:
+    """Write a checkpoint, synced to the disk before it replaces the one before.
+
+    Raises:
+        StorageError: If there is no space for it; the one before is intact.
+    """
+    with replacing(path) as partial, partial.open("wb") as file:
+        torch.save(checkpoint, file)
+
+
 class DurableCheckpointIO(plugins.TorchCheckpointIO):
     """Lightning's checkpoints, synced to the disk before they replace the one before; for ``Trainer(plugins=…)``.
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch.nn.functional import grid_sample
 
-from eac_lightning.faces.prediction import UNSURE, FacePrediction
+from eac_lightning.faces.prediction import UNLIKE, UNSURE, FacePrediction
 from eac_lightning.visualization.canvas import MUTED, RIGHT, shorten
 from eac_lightning.visualization.overlay import overlay, strength
 
@@ -32,7 +32,8 @@ def annotated_photo(photo: Image.Image, faces: Sequence[FacePrediction]) -> NDAr
     """Draw the box of each face, its expression and confidence, and the map of its most probable class.
 
     Inside its crop a face is dimmed grey and lit by the map, as :func:`~eac_lightning.visualization.overlay` does it.
-    A face that is unsure is marked in grey, and its most probable class with a question mark.
+    A face that is unsure is marked in grey, and its most probable class with a question mark; one that is not like the
+    training data is marked in grey and says so; it has neither class nor map.
 
     Args:
         photo: The photograph.
@@ -49,7 +50,8 @@ def annotated_photo(photo: Image.Image, faces: Sequence[FacePrediction]) -> NDAr
     pixels = np.asarray(photo.convert("RGB").resize((width, height), Image.Resampling.LANCZOS))
     lit = pixels.copy()
     for face in faces:
-        _light(lit, pixels, face, scale)
+        if face.expression != UNLIKE:  # there is no answer to explain
+            _light(lit, pixels, face, scale)
     drawn = Image.fromarray(lit)
     _write(ImageDraw.Draw(drawn), (width, height), faces, scale)
     return np.asarray(drawn)
@@ -96,11 +98,13 @@ def _write(draw: ImageDraw.ImageDraw, size: tuple[int, int], faces: Sequence[Fac
 
 
 def _text(face: FacePrediction) -> str:
+    if face.expression == UNLIKE:
+        return UNLIKE
     return f"{shorten(face.top, 22)}{'?' * (face.expression == UNSURE)} {face.confidence:.0%}"
 
 
 def _color(face: FacePrediction) -> str:
-    return MUTED if face.expression == UNSURE else RIGHT
+    return MUTED if face.expression in (UNSURE, UNLIKE) else RIGHT
 
 
 def _within(box: NDArray[np.float64], size: tuple[int, int]) -> Box:

@@ -9,14 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from eac_lightning import inference
+from eac_lightning.answering import Answering
 from eac_lightning.cli import build_parser, infer, main
 from eac_lightning.cli.prediction_files import prediction_files
 from eac_lightning.faces.alignment import TEMPLATE, Alignment
 from eac_lightning.faces.detection import Face, FaceDetector
 from eac_lightning.inference import PhotoPrediction
+from eac_lightning.ood import Energy
 from tests.cli.test_training import fit_small
 from tests.conftest import CLASSES
 from tests.test_inference import save_checkpoint
@@ -79,13 +82,18 @@ def test_a_folder_becomes_files_pictures_and_a_table(capsys: pytest.CaptureFixtu
     assert sorted(f"pictures/{path.name}" for path in Path("predictions/pictures").iterdir()) == pictures[:2]
     assert Image.open("predictions/pictures/a.jpg").width >= 480
     said = capsys.readouterr().out
-    for text in ("photos/b/c.jpg", "no face", "pictures: 4, faces: 3, unsure: 0", "1 of 4 pictures could not be read"):
+    for text in (
+        "photos/b/c.jpg",
+        "no face",
+        "pictures: 4, faces: 3, unsure: 0\n",
+        "1 of 4 pictures could not be read",
+    ):
         assert text in said
     assert said.endswith("predictions/predictions.json\npredictions/predictions.csv\npredictions/pictures\n")
 
     assert list(rows[0]) == [
-        "source", "face", "x0", "y0", "x1", "y1", "detection_confidence", "expression", "confidence",
-        "p_anger", "p_happiness", "p_neutral", "reason",
+        "source", "face", "x0", "y0", "x1", "y1", "detection_confidence", "expression", "confidence", "ood_score",
+        "unlike", "p_anger", "p_happiness", "p_neutral", "reason",
     ]  # fmt: skip
     assert [(row["source"], row["face"]) for row in rows] == [
         (sources[0], "0"), (sources[0], "1"), (sources[1], "0"), (sources[2], ""), (sources[3], ""),
@@ -98,6 +106,8 @@ def test_a_folder_becomes_files_pictures_and_a_table(capsys: pytest.CaptureFixtu
         assert float(row["confidence"]) == face["confidence"] == max(face["probabilities"].values())
         assert float(row["detection_confidence"]) == face["detection_confidence"]
     assert rows[3]["x0"] == rows[3]["p_anger"] == rows[3]["expression"] == ""
+    assert all(row["ood_score"] == row["unlike"] == "" for row in rows)
+    assert entries[0]["faces"][0]["ood_score"] is entries[0]["faces"][0]["unlike"] is None
 
 
 def test_photographs_of_one_name_keep_apart() -> None:
@@ -310,3 +320,74 @@ def test_the_detector_is_as_it_is_in_python() -> None:
     defaults = build_parser().parse_args(["infer", "run", "a.png"])
     detector = FaceDetector()
     assert (defaults.min_size, defaults.min_face_confidence) == (detector.min_size, detector.min_confidence)
+
+
+def knowing(threshold: float, **more: object) -> Answering:
+    """Return answers by which one of the two faces of a large photograph is not like the training data."""
+    return Answering(ood={"energy": Energy()}, ood_score="energy", ood_threshold=threshold, **more)  # type: ignore[arg-type]
+
+
+def test_faces_not_like_the_training_data_are_said(capsys: pytest.CaptureFixture[str]) -> None:
+    save_photo("a.png", 240)
+    save_checkpoint(Path("run"), Alignment(size=40), knowing(0.0))
+    assert main(["infer", "run", "a.png"]) == 0
+    scores = [face["ood_score"] for face in read()[0][0]["faces"]]
+    threshold = sum(scores) / 2
+    save_checkpoint(Path("run"), Alignment(size=40), knowing(threshold))
+    capsys.readouterr()
+    assert main(["infer", "run", "a.png"]) == 0
+    [entry], rows = read()
+    said = capsys.readouterr().out
+    for face, row, score in zip(entry["faces"], rows, scores, strict=True):
+        assert face["ood_score"] == float(row["ood_score"]) == score
+        assert face["unlike"] is (score > threshold)
+        assert row["unlike"] == str(face["unlike"])
+        assert (face["expression"] == "not like the training data") is face["unlike"]
+        assert row["expression"] == face["expression"]
+        assert float(row["confidence"]) == max(face["probabilities"].values())
+        [line] = [line for line in said.splitlines() if f"a.png      │ {row['face']}" in line]
+        assert ("%" in line) is not face["unlike"]
+        assert face["expression"] in line
+    assert "faces: 2, unsure: 0, not like the training data: 1" in said
+    assert main(["infer", "run", "a.png", "--keep-unlike"]) == 0
+    assert {face["expression"] for face in read()[0][0]["faces"]} <= set(CLASSES)
+    assert [face["unlike"] for face in read()[0][0]["faces"]] == [score > threshold for score in scores]
+    assert "unsure: 0, not like the training data: 1" in capsys.readouterr().out
+
+
+def test_the_checkpoint_says_when_a_face_is_unsure(capsys: pytest.CaptureFixture[str]) -> None:
+    save_photo("a.png")
+    save_checkpoint(Path("run"), Alignment(size=40), Answering(min_confidence=1.0))
+    for options, unsure in (([], 1), (["--min-confidence", "0"], 0)):
+        assert main(["infer", "run", "a.png", *options]) == 0
+        assert f"faces: 1, unsure: {unsure}\n" in capsys.readouterr().out
+
+
+def test_a_trained_run_knows_its_limits(faces: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """From `eac fit` with both callbacks to `eac infer`, `eac test` and `eac predict`."""
+    both = (
+        "[{class_path: eac_lightning.CalibrationCallback, init_args: {accuracy: 0.3}}, "
+        "{class_path: eac_lightning.OODCallback, init_args: {neighbours: 3}}]"
+    )
+    fit = fit_small(faces, "--trainer.max_epochs", "3", "--model.lr", "0.05", "--trainer.callbacks", both)
+    assert main(fit) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "on 12 validation faces; unsure below" in said
+    assert "what scores more is not like the training data" in said
+    for name in ("last", "best"):
+        entry = torch.load(f"run/{name}.ckpt", weights_only=True)["eac_lightning"]["answering"]
+        assert entry["ood_threshold"] is not None
+        assert entry["min_confidence"] is not None
+    assert main(["infer", "run", str(faces / "val"), "--crops"]) == 0
+    entries, rows = read()
+    assert len(entries) == 12
+    unlike = [face["unlike"] for entry in entries for face in entry["faces"]]
+    assert sum(unlike) <= 1  # 95 % of these very faces lie below the threshold
+    assert all(row["ood_score"] for row in rows)
+    assert f"not like the training data: {sum(unlike)}" in capsys.readouterr().out
+    assert main(["predict", *fit[1:]]) == 0
+    with Path("run/predictions.csv").open(newline="") as file:
+        predicted = {row["path"]: float(row["confidence"]) for row in csv.DictReader(file)}
+    for row in rows:
+        path = Path(row["source"]).relative_to(faces).as_posix()
+        assert float(row["confidence"]) == pytest.approx(predicted[path], abs=1e-4)

@@ -48,7 +48,8 @@ def command(faces: Path) -> list[str]:
         "--trainer.max_epochs=3", "--model.lr=0.01", "--model.consistency_weight=1", "--trainer.enable_progress_bar=false", f"--data.root={faces}", "--data.image_size=16",
         "--data.batch_size=8", "--data.sampler=balanced", "--data.augment=flip", "--trainer.default_root_dir=run", *OPTIONS,
         '--trainer.callbacks=[{"class_path":"eac_lightning.LabelAuditCallback"},'
-        '{"class_path":"eac_lightning.ConfusionMatrixCallback"}]',
+        '{"class_path":"eac_lightning.ConfusionMatrixCallback"},'
+        '{"class_path":"eac_lightning.OODCallback","init_args":{"neighbours":3}},{"class_path":"eac_lightning.CalibrationCallback"}]',
     ]  # fmt: skip
 
 

@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image, ImageColor, ImageDraw
 
-from eac_lightning.faces.prediction import FacePrediction
+from eac_lightning.faces.prediction import UNLIKE, FacePrediction
 from eac_lightning.visualization.annotated_photo import annotated_photo
 from eac_lightning.visualization.canvas import MUTED, RIGHT
 
@@ -28,7 +28,7 @@ def marked(
     expression: str = "happiness",
     confidence: float = 0.87,
 ) -> FacePrediction:
-    top = "happiness" if expression == "unsure" else expression
+    top = "happiness" if expression in ("unsure", UNLIKE) else expression
     return FacePrediction(
         box=box,
         detection_confidence=0.99,
@@ -138,6 +138,16 @@ def test_expression_and_confidence_are_written(written: Written) -> None:
 def test_an_unsure_face_is_grey_and_has_a_question_mark(written: Written) -> None:
     drawn = annotated_photo(GREY, [marked((200, 200, 400, 400), expression="unsure", confidence=0.51)])
     assert [text for text, _ in written] == ["happiness? 51%"]
+    assert colored(drawn, RIGHT) == 0
+    assert colored(drawn, MUTED) > 1000
+
+
+def test_a_face_unlike_the_training_data_is_grey_and_has_no_class_and_no_map(written: Written) -> None:
+    lit = np.ones((4, 4), np.float32)
+    face = marked((200, 200, 400, 400), expression=UNLIKE, confidence=0.99, attention_map=lit)
+    drawn = annotated_photo(GREY, [face])
+    assert (drawn[210:390, 210:390] == 120).all()
+    assert [text for text, _ in written] == ["not like the training data"]
     assert colored(drawn, RIGHT) == 0
     assert colored(drawn, MUTED) > 1000
 
