@@ -34,4 +34,4 @@ def test_files_and_recipes_that_it_names_exist() -> None:
 def test_commands_that_it_names_exist() -> None:
     known = build_parser().format_help()
     for command in re.findall(r"^eac (\w+)", README, re.MULTILINE):
-        assert f"    {command} " in known
+        assert re.search(rf"^    {command}\b", known, re.MULTILINE), command

@@ -1,7 +1,7 @@
-"""Class activation maps of pictures on disk, drawn with the module of a checkpoint."""
+"""Class activation maps of pictures on disk, drawn with the modules of checkpoints."""
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from eac_lightning.maps.explain import check_method, explain
 from eac_lightning.modules import load_module
 from eac_lightning.modules.base import FERModule
 from eac_lightning.types import UNKNOWN_LABEL
-from eac_lightning.visualization import CAMSample, cam_panel
+from eac_lightning.visualization import CAMSample, cam_panel, side_by_side
 
 ROWS = 16
 """Faces on a sheet; more of them make several sheets."""
@@ -46,6 +46,60 @@ def draw_cams(checkpoint: Path, images: Sequence[Path], out: Path, method: str =
         ConfigurationError: If the method is unknown or cannot be had, or the module takes normalised images.
         DataError: If there is no picture, or none that can be read.
     """
+    module = _load(checkpoint, method)
+    samples: list[CAMSample] = []
+    written: list[Path] = []
+    for path, face in _decode(find_pictures(images)):
+        samples.append(_explain(module, path, face, method))
+        written.append(_free_name(out, path, written))
+        write_png(written[-1], cam_panel(samples[-1:], module.class_names))
+    if len(samples) > 1:
+        written += _write_sheets(
+            out / "cam_sheet.png", len(samples), lambda rows: cam_panel(samples[rows], module.class_names)
+        )
+    return written
+
+
+def draw_cams_beside(
+    checkpoints: Mapping[str, Path], images: Sequence[Path], out: Path, method: str = "cam"
+) -> list[Path]:
+    """Draw one ``cam_beside.png``: a row a picture, a column a checkpoint, with what it predicts and why.
+
+    Args:
+        checkpoints: By the titles of their columns checkpoints that tell the same classes apart; each gets the
+            pictures in the size that it was trained on.
+        images: Pictures, and folders that are searched for pictures, subfolders included.
+        out: The folder to write to; made if it is not there.
+        method: ``cam``, ``grad_cam`` or ``layer_cam``.
+
+    Returns:
+        What was written: one picture, or several for more than :data:`ROWS` faces.
+
+    Raises:
+        CheckpointError: If a checkpoint is none.
+        ConfigurationError: If the checkpoints differ in their classes; and see :func:`draw_cams`.
+        DataError: If there is no picture, or none that can be read.
+    """
+    modules = {title: _load(path, method) for title, path in checkpoints.items()}
+    (first, reference), *others = modules.items()
+    for title, module in others:
+        if module.class_names != reference.class_names:
+            raise ConfigurationError(
+                f"Expected checkpoints of the same classes in the same order, but {first} has "
+                f"{', '.join(reference.class_names)}, and {title} has {', '.join(module.class_names)}. Draw them apart."
+            )
+    columns: dict[str, list[CAMSample]] = {title: [] for title in modules}
+    for path, face in _decode(find_pictures(images)):
+        for title, module in modules.items():
+            columns[title].append(_explain(module, path, face, method))
+    return _write_sheets(
+        out / "cam_beside.png",
+        len(columns[first]),
+        lambda rows: side_by_side({title: samples[rows] for title, samples in columns.items()}, reference.class_names),
+    )
+
+
+def _load(checkpoint: Path, method: str) -> FERModule:
     module = load_module(checkpoint)
     check_method(module, method)
     if not module.hparams["normalize"]:
@@ -53,19 +107,23 @@ def draw_cams(checkpoint: Path, images: Sequence[Path], out: Path, method: str =
             f"{checkpoint} was trained with normalize=False: how its images were normalised is known to its "
             "DataModule alone. Draw its maps with CAMCallback and trainer.predict(module, datamodule)."
         )
-    samples: list[CAMSample] = []
-    written: list[Path] = []
-    for path, face in _decode(find_pictures(images)):
-        given = torch.tensor([_label_of_folder(path, module.class_names)])
-        (sample,) = explain(module, _to_input(face, module), given, method=method)
-        samples.append(replace(sample, name=path.name))
-        written.append(_free_name(out, path, written))
-        write_png(written[-1], cam_panel(samples[-1:], module.class_names))
-    sheets = [samples[start : start + ROWS] for start in range(0, len(samples), ROWS)] if len(samples) > 1 else []
-    for number, rows in enumerate(sheets, start=1):
-        written.append(out / ("cam_sheet.png" if len(sheets) == 1 else f"cam_sheet_{number:02d}.png"))
-        write_png(written[-1], cam_panel(rows, module.class_names))
-    return written
+    return module
+
+
+def _explain(module: FERModule, path: Path, face: NDArray[np.uint8], method: str) -> CAMSample:
+    given = torch.tensor([_label_of_folder(path, module.class_names)])
+    (sample,) = explain(module, _to_input(face, module), given, method=method)
+    return replace(sample, name=path.name)
+
+
+def _write_sheets(path: Path, count: int, draw: Callable[[slice], NDArray[np.uint8]]) -> list[Path]:
+    """Draw ``count`` faces, at most :data:`ROWS` a sheet; several sheets are numbered."""
+    starts = range(0, count, ROWS)
+    numbered = (path.with_stem(f"{path.stem}_{number:02d}") for number in range(1, len(starts) + 1))
+    sheets = [path] if len(starts) == 1 else list(numbered)
+    for sheet, start in zip(sheets, starts, strict=True):
+        write_png(sheet, draw(slice(start, start + ROWS)))
+    return sheets
 
 
 def _decode(paths: Sequence[Path]) -> Iterable[tuple[Path, NDArray[np.uint8]]]:

@@ -5,6 +5,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from eac_lightning.answering import Answering
 from eac_lightning.batch import to_float_rgb
 from eac_lightning.errors import ConfigurationError, unknown_name
 from eac_lightning.maps.gradient_cam import gradient_cam, load_extractor
@@ -68,7 +69,7 @@ def explain(
     image = to_float_rgb(image).to(module.device, module.dtype)  # type: ignore[arg-type]
     with undisturbed(module), torch.no_grad():
         logits = module(image)
-    confidence, predicted = logits.float().softmax(1).max(1)
+    confidence, predicted = (module.answers or Answering()).probabilities(logits.float()).max(1)
     asked = torch.where(given == UNKNOWN_LABEL, predicted.cpu(), given)
     face_maps, given_maps = _maps(module, image, (predicted.cpu(), asked), method)
     (twin_maps,) = _maps(module, image.flip(-1), (predicted.cpu(),), method)

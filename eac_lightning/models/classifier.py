@@ -41,6 +41,8 @@ class CAMClassifier(nn.Module):
         self.backbone = backbone
         self.compile_backbone = compile_backbone
         self._compiled: Callable[[Tensor], Tensor] | None = None
+        # Its output is the map: whoever looks for one by hooks would find heads × tokens in a transformer.
+        self.last_map = nn.Identity()
         self.classifier = nn.Linear(int(backbone.num_features), num_classes)  # type: ignore[arg-type]
         mean = getattr(backbone, "mean", IMAGENET_MEAN) if normalize else (0.0, 0.0, 0.0)
         std = getattr(backbone, "std", IMAGENET_STD) if normalize else (1.0, 1.0, 1.0)
@@ -68,7 +70,8 @@ class CAMClassifier(nn.Module):
                 f"Expected images of at least {stride} px for {type(self.backbone).__name__}, whose map has one "
                 f"cell every {stride} px, but got {height}×{width}. Raise image_size, or take another backbone."
             )
-        return self._backbone_pass(normalized.contiguous(memory_format=torch.channels_last))
+        mapped: Tensor = self.last_map(self._backbone_pass(normalized.contiguous(memory_format=torch.channels_last)))
+        return mapped
 
     def _backbone_pass(self, image: Tensor) -> Tensor:
         forward_features: Callable[[Tensor], Tensor] = self.backbone.forward_features  # type: ignore[assignment]

@@ -4,7 +4,7 @@ import json
 import logging
 import pickle
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,9 @@ def read_tensors(path: str | Path) -> dict[str, Tensor]:
     return tensors
 
 
-def load_weights(module: nn.Module, path: str | Path) -> None:
+def load_weights(
+    module: nn.Module, path: str | Path, adapt: Callable[[dict[str, Tensor]], dict[str, Tensor]] | None = None
+) -> None:
     """Copy the tensors of a file into ``module`` wherever name and shape match, and say what did not.
 
     Tensors that the module names in its attribute ``unused_weights`` (prefixes) are passed over in silence.
@@ -92,12 +94,14 @@ def load_weights(module: nn.Module, path: str | Path) -> None:
         module: The network to fill, such as a backbone.
         path: A torch file (a state dict, or a checkpoint that holds one as ``state_dict``), ``.safetensors``, or a
             pickled dict of numpy arrays.
+        adapt: Renames and resamples what is in the file for this module, before anything is compared.
 
     Raises:
         CheckpointError: If less than half of the network's numbers are in the file.
     """
-    found = _strip_prefixes(read_tensors(path), module.state_dict())
     wanted = module.state_dict()
+    found = _strip_prefixes(read_tensors(path), wanted)
+    found = found if adapt is None else adapt(found)
     fitting = {key: value for key, value in found.items() if key in wanted and value.shape == wanted[key].shape}
     misshapen = {key: found[key] for key in found if key in wanted and key not in fitting}
     # Counters are the one thing that every network shares: they prove nothing.
@@ -180,7 +184,7 @@ def _numbers(tensors: Mapping[str, Tensor]) -> int:
 
 
 def _state_dict(content: Mapping[str, object]) -> dict[str, Tensor]:
-    nested = content.get("state_dict", content.get("model_state_dict", content))
+    nested = content.get("state_dict", content.get("model_state_dict", content.get("model", content)))
     tensors = nested if isinstance(nested, Mapping) else content
     return {key: value for key, value in tensors.items() if isinstance(value, Tensor)}
 

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 from eac_lightning.errors import ConfigurationError
@@ -16,11 +14,11 @@ from eac_lightning.visualization.canvas import (
     RIGHT,
     WRONG,
     figure_to_image,
-    new_figure,
     shorten,
 )
-from eac_lightning.visualization.overlay import PALETTES, overlay, to_rgb
+from eac_lightning.visualization.overlay import overlay, to_rgb
 from eac_lightning.visualization.sample import CAMSample
+from eac_lightning.visualization.sheet import Sheet
 
 Cell = tuple[NDArray[np.float64] | NDArray[np.uint8], str]
 """A picture and the line under it."""
@@ -60,39 +58,7 @@ _LABEL = 0.78
 """All in inches: the panel is as readable with faces of 64 px as with faces of 224 px."""
 
 
-class _Sheet:
-    """Places things on a figure in inches from its top left corner."""
-
-    def __init__(self, width: float, height: float) -> None:
-        self.width, self.height = width, height
-        self.figure: Figure = new_figure(width, height)
-
-    def text(self, x: float, y: float, text: str, *, size: float = 7.5, **style: str) -> None:
-        style = {"color": INK, "va": "center"} | style
-        self.figure.text(x / self.width, 1 - y / self.height, text, fontsize=size, **style)  # type: ignore[arg-type]
-
-    def picture(
-        self,
-        x: float,
-        y: float,
-        width: float,
-        height: float,
-        image: NDArray[np.generic],
-        *,
-        stretch: bool = False,
-    ) -> None:
-        box = (x / self.width, 1 - (y + height) / self.height, width / self.width, height / self.height)
-        axes = self.figure.add_axes(box)
-        axes.imshow(image, interpolation="bicubic", aspect="auto" if stretch else "equal")
-        axes.set_axis_off()
-
-    def bar(self, x: float, y: float, width: float, height: float, color: str) -> None:
-        box = (x / self.width, 1 - (y + height) / self.height)
-        size = (width / self.width, height / self.height)
-        self.figure.add_artist(Rectangle(box, *size, transform=self.figure.transFigure, facecolor=color, lw=0))
-
-
-def _verdict(sheet: _Sheet, sample: CAMSample, names: Sequence[str], x: float, y: float, height: float) -> None:
+def _verdict(sheet: Sheet, sample: CAMSample, names: Sequence[str], x: float, y: float, height: float) -> None:
     """Write the words left of a row: the verdict, then each label with its name."""
     mark = {True: ("✓ correct", RIGHT), False: ("✗ wrong", WRONG), None: ("unlabelled", MUTED)}
     verdict, color = mark[sample.correct]
@@ -113,18 +79,10 @@ def _verdict(sheet: _Sheet, sample: CAMSample, names: Sequence[str], x: float, y
         sheet.text(x + 0.15 + _LABEL, line, value, size=8.2, color=ink)
 
 
-def _legend(sheet: _Sheet, x: float, y: float, step: float) -> None:
+def _legend(sheet: Sheet, x: float, y: float, step: float) -> None:
     """Say what the two colour scales mean."""
-    ramp = np.linspace(0.0, 1.0, 128)[None]
-    entries = (
-        ("evidence", "no evidence", "strongest in this map"),
-        ("disagreement", "views agree", "differ by a map's peak"),
-    )
-    for palette, low, high in entries:
-        sheet.text(x, y, low, size=7, color=MUTED)
-        sheet.picture(x + 0.7, y - 0.045, 0.8, 0.09, PALETTES[palette](ramp)[..., :3], stretch=True)
-        sheet.text(x + 1.58, y, high, size=7, color=MUTED)
-        x += step
+    sheet.scale(x, y, "evidence", "no evidence", "strongest in this map")
+    sheet.scale(x + step, y, "disagreement", "views agree", "differ by a map's peak")
 
 
 def cam_panel(samples: Sequence[CAMSample], class_names: Sequence[str], *, title: str = "") -> NDArray[np.uint8]:
@@ -163,7 +121,7 @@ def cam_panel(samples: Sequence[CAMSample], class_names: Sequence[str], *, title
     cell_height = _CELL * min(max(face_height / face_width, 0.5), 2.0)
     pitch = cell_height + _CAPTION
     width = left + len(columns) * (_CELL + _GAP) - _GAP + _MARGIN
-    sheet = _Sheet(width, top + len(samples) * pitch + _FOOTER)
+    sheet = Sheet(width, top + len(samples) * pitch + _FOOTER)
     if title:
         sheet.text(_MARGIN, _MARGIN + 0.1, title, size=12.5, weight="bold")
     for number, heading in enumerate(columns):

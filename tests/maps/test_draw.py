@@ -8,15 +8,15 @@ from PIL import Image
 from eac_lightning._lightning import L
 from eac_lightning.errors import CheckpointError, ConfigurationError, DataError
 from eac_lightning.maps import draw
-from eac_lightning.maps.draw import draw_cams
+from eac_lightning.maps.draw import draw_cams, draw_cams_beside
 from eac_lightning.modules import ClassificationModule
 
 CLASSES = ["anger", "happiness"]
 
 
-def save_checkpoint(folder: Path, **options: object) -> Path:
+def save_checkpoint(folder: Path, class_names: list[str] = CLASSES, **options: object) -> Path:
     torch.manual_seed(0)
-    module = ClassificationModule(class_names=CLASSES, backbone="mobilefacenet", **options)  # type: ignore[arg-type]
+    module = ClassificationModule(class_names=class_names, **{"backbone": "mobilefacenet", **options})  # type: ignore[arg-type]
     trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", default_root_dir=folder)
     trainer.strategy.connect(module)
     path = folder / "last.ckpt"
@@ -149,3 +149,61 @@ def test_an_unknown_method_is_refused(checkpoint: Path, tmp_path: Path) -> None:
 def test_gradient_cams_of_pictures(checkpoint: Path, tmp_path: Path, drawn: list[list[draw.CAMSample]]) -> None:
     draw_cams(checkpoint, [save_face(tmp_path / "me.png")], tmp_path / "out", method="layer_cam")
     assert drawn[0][0].predicted_map.min() >= 0
+
+
+# ---- several checkpoints side by side ----------------------------------------------------------------------------
+
+
+@pytest.fixture
+def beside(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, list[draw.CAMSample]]]:
+    pictures: list[dict[str, list[draw.CAMSample]]] = []
+
+    def note(columns: dict[str, list[draw.CAMSample]], names: object) -> np.ndarray:
+        pictures.append({title: list(samples) for title, samples in columns.items()})
+        return np.zeros((4, 4, 3), dtype=np.uint8)
+
+    monkeypatch.setattr(draw, "side_by_side", note)
+    return pictures
+
+
+def test_several_checkpoints_see_the_same_faces(
+    checkpoint: Path, tmp_path: Path, beside: list[dict[str, list[draw.CAMSample]]]
+) -> None:
+    faces = [save_face(tmp_path / "happy" / f"{number}.png") for number in range(2)]
+    vit = {"backbone": "timm/vit_tiny_patch16_224", "backbone_options": {"patch_size": 8, "depth": 1}, "image_size": 32}
+    (tmp_path / "vit").mkdir()
+    other = save_checkpoint(tmp_path / "vit", **vit)
+    (path,) = draw_cams_beside({"plain": checkpoint, "vit": other}, faces, tmp_path / "out")
+    assert path == tmp_path / "out" / "cam_beside.png"
+    (columns,) = beside
+    assert list(columns) == ["plain", "vit"]
+    for samples in columns.values():
+        assert [sample.name for sample in samples] == ["0.png", "1.png"]
+        assert [sample.given for sample in samples] == [1, 1]
+    assert columns["plain"][0].image.shape == (48, 48, 3)
+    assert columns["vit"][0].image.shape == (32, 32, 3)
+    assert columns["vit"][0].predicted_map.shape == (4, 4)
+
+
+def test_many_faces_make_several_pictures_side_by_side(
+    checkpoint: Path, tmp_path: Path, beside: list[dict[str, list[draw.CAMSample]]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(draw, "ROWS", 2)
+    faces = [save_face(tmp_path / f"{number}.png") for number in range(3)]
+    written = draw_cams_beside({"a": checkpoint, "b": checkpoint}, faces, tmp_path / "out", "layer_cam")
+    assert [path.name for path in written] == ["cam_beside_01.png", "cam_beside_02.png"]
+    assert [[len(samples) for samples in columns.values()] for columns in beside] == [[2, 2], [1, 1]]
+
+
+def test_the_picture_of_several_checkpoints_is_drawn(checkpoint: Path, tmp_path: Path) -> None:
+    (path,) = draw_cams_beside({"a": checkpoint, "b": checkpoint}, [save_face(tmp_path / "me.png")], tmp_path / "out")
+    with Image.open(path) as picture:
+        assert picture.width > 600
+
+
+def test_checkpoints_of_other_classes_are_not_drawn_beside(checkpoint: Path, tmp_path: Path) -> None:
+    other = save_checkpoint(tmp_path, class_names=CLASSES[::-1], image_size=48)
+    with pytest.raises(
+        ConfigurationError, match=r"a has anger, happiness, and b has happiness, anger\. Draw them apart"
+    ):
+        draw_cams_beside({"a": checkpoint, "b": other}, [save_face(tmp_path / "me.png")], tmp_path / "out")

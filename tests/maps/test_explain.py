@@ -3,6 +3,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from eac_lightning.answering import Answering
 from eac_lightning.maps.explain import check_method, explain
 from eac_lightning.models.classifier import CAMClassifier
 from eac_lightning.modules import FERModule
@@ -53,6 +54,16 @@ def test_samples_hold_the_prediction_and_the_maps_of_face_and_twin(module: Modul
             np.testing.assert_allclose(sample.given_map, maps[index, given[index]], atol=1e-6)
     assert samples[3].given_map is None
     assert [sample.clean for sample in samples] == [1, -1, 2, -1]
+
+
+def test_the_confidence_is_calibrated_where_the_module_is(module: Module, image: Tensor) -> None:
+    plain = explain(module, image)
+    module.answers = Answering(temperature=0.1)
+    with torch.no_grad():
+        expected = (module.eval()(image) / 0.1).softmax(1).amax(1)
+    for before, after, confidence in zip(plain, explain(module, image), expected, strict=True):
+        assert after.confidence == pytest.approx(float(confidence), abs=1e-6) != before.confidence
+        assert after.predicted == before.predicted
 
 
 def test_without_labels_nothing_is_given(module: Module, image: Tensor) -> None:
