@@ -88,20 +88,26 @@ def run(arguments: argparse.Namespace) -> None:
                 execute(arguments, folder, ["-c", recipe, *overlays, *more])
 
 
-def execute(arguments: argparse.Namespace, folder: Path, options: list[str]) -> None:
+def execute(
+    arguments: argparse.Namespace,
+    folder: Path,
+    options: list[str],
+    kind: type[EACCLI] = Cell,
+    accelerator: str = "cpu",
+) -> None:
     """Fit and test into ``folder``, unless that was done before."""
     if is_finished(folder):
         return
     logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
     warnings.filterwarnings("ignore")
     torch.set_num_threads(arguments.threads)
+    weights = ["--model.weights", str(arguments.weights)] if arguments.weights else []
     resume = ["--ckpt_path", "last"] if (folder / "last.ckpt").is_file() else []
     command = [
-        "fit", *options, "--data.root", str(arguments.root), "--model.weights", str(arguments.weights),
-        "--trainer.accelerator", "cpu", "--trainer.default_root_dir", str(folder),
-        "--trainer.enable_progress_bar", "false", *resume,
+        "fit", *options, "--data.root", str(arguments.root), *weights, "--trainer.accelerator", accelerator,
+        "--trainer.default_root_dir", str(folder), "--trainer.enable_progress_bar", "false", *resume,
     ]  # fmt: skip
-    cell = train(prepare_arguments(command), Cell)
+    cell = train(prepare_arguments(command), kind)
     if cell is None:
         sys.exit(2)
     cell.trainer.test(cell.model, datamodule=cell.datamodule, verbose=False)
