@@ -109,7 +109,10 @@ class _Report:
     """What the screen shows of all predictions."""
 
     def __init__(self) -> None:
-        self.table = Table("photograph", "face", "expression")
+        self.table = Table()
+        self.table.add_column("photograph", overflow="fold")  # what tells long paths apart is their end
+        self.table.add_column("face")
+        self.table.add_column("expression")
         self.table.add_column("confidence", justify="right")
         self.pictures = self.lines = self.faces = self.unsure = 0
         self.unlike: int | None = None  # not known

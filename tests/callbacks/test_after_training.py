@@ -183,7 +183,8 @@ def test_a_training_set_without_an_order_is_refused(make_trainer: MakeTrainer) -
 
 
 def test_only_a_fit_needs_validation(make_trainer: MakeTrainer) -> None:
-    make_trainer(OODCallback(), CalibrationCallback()).test(TinyModule(), loader(), verbose=False)
+    (figures,) = make_trainer(OODCallback(), CalibrationCallback()).test(TinyModule(), loader(), verbose=False)
+    assert "test/accuracy" in figures
 
 
 # ---- whatever loaders there are ------------------------------------------------------------------------------------

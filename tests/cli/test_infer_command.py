@@ -64,6 +64,13 @@ def read(out: str = "predictions") -> tuple[list[dict[str, Any]], list[dict[str,
         return json.loads((Path(out) / "predictions.json").read_text()), list(csv.DictReader(file))
 
 
+def test_long_paths_are_shown_whole(capsys: pytest.CaptureFixture[str]) -> None:
+    save_photo(f"{'folder_' * 20}/first.png")
+    assert main(["infer", "run", "folder_" * 20]) == 0
+    shown = capsys.readouterr().out
+    assert "first.png" in "".join(line[2:].partition("┃")[0].partition("│")[0].strip() for line in shown.splitlines())
+
+
 def test_a_folder_becomes_files_pictures_and_a_table(capsys: pytest.CaptureFixture[str]) -> None:
     save_photo("photos/a.png", 240)
     save_photo("photos/b/c.jpg")
