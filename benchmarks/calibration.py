@@ -29,7 +29,6 @@ BATCH = 64
 
 
 @torch.no_grad()
-@torch.no_grad()
 def logits_and_labels(folder: Path, root: Path) -> dict[str, tuple[Tensor, Tensor]]:
     """Return what a run's network says of the validation and the test split."""
     module = load_module(folder / "last.ckpt").eval()

@@ -7,9 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from eac_lightning.errors import StorageError
+from eac_lightning.errors import ConfigurationError, StorageError
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+def check_out_folder(out: Path) -> None:
+    """Refuse, before the work, a folder for its results that can never be made.
+
+    Raises:
+        ConfigurationError: If a file stands there, or at one of the folders above.
+    """
+    in_the_way = next((path for path in (out, *out.parents) if path.exists() and not path.is_dir()), None)
+    if in_the_way is not None:
+        raise ConfigurationError(f"Expected --out to be a folder, but {in_the_way} is a file. Name another one.")
 
 
 @contextmanager

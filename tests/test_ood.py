@@ -9,9 +9,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from eac_lightning import ood
 from eac_lightning.errors import CheckpointError, ConfigurationError, DataError
-from eac_lightning.ood import OOD_SCORES, Energy, KNearestNeighbours, Mahalanobis, MaximumSoftmax, RelativeMahalanobis
+from eac_lightning.ood import (
+    OOD_SCORES,
+    Energy,
+    KNearestNeighbours,
+    Mahalanobis,
+    MaximumSoftmax,
+    RelativeMahalanobis,
+)
 
 Array = NDArray[np.float64]
 DISTANCES = (Mahalanobis, RelativeMahalanobis)
@@ -116,8 +122,8 @@ def test_samples_are_scored_alone(name: str, monkeypatch: pytest.MonkeyPatch) ->
     features, labels, queries = draw()
     score = OOD_SCORES[name]().fit(features, labels)
     together = score.score(queries)
-    monkeypatch.setattr(ood, "ROWS", 7)
-    monkeypatch.setattr(ood, "_PAIRS", 900)
+    monkeypatch.setattr("eac_lightning.ood.score.ROWS", 7)
+    monkeypatch.setattr("eac_lightning.ood.nearest_neighbours._PAIRS", 900)
     torch.testing.assert_close(score.score(queries), together, rtol=1e-9, atol=1e-9)
     torch.testing.assert_close(score.score(queries[3:4]), together[3:4], rtol=1e-9, atol=1e-9)
     assert score.score(queries[:0]).shape == (0,)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from eac_lightning.cli import build_parser
+from eac_lightning.cli.parser import build_parser
 from eac_lightning.recipes import list_recipes
 
 ROOT = Path(__file__).parent.parent

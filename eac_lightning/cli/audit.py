@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from eac_lightning._files import check_out_folder
 from eac_lightning._lightning import L
 from eac_lightning.audit.confident_learning import QUALITIES, check_installed, cleanlab_opinion
 from eac_lightning.audit.folds import audit_folds
@@ -106,8 +107,8 @@ def _check(arguments: Namespace) -> None:
         raise ConfigurationError("--score ranks for --method network, --quality for --method cleanlab; give the other.")
     if cleanlab:
         check_installed()
-    if arguments.out is not None and arguments.out.exists() and not arguments.out.is_dir():
-        raise ConfigurationError(f"Expected --out to be a folder, but {arguments.out} is a file.")
+    if arguments.out is not None:
+        check_out_folder(arguments.out)
     if arguments.folds is not None and arguments.folds < 2:
         raise ConfigurationError(f"Expected --folds to be at least 2, but got {arguments.folds}.")
     if arguments.gallery < 0:

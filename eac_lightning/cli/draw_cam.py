@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from eac_lightning._files import check_out_folder
 from eac_lightning.cli.training import import_module_of_user
 from eac_lightning.errors import ConfigurationError
 from eac_lightning.maps.draw import draw_cams, draw_cams_beside
@@ -16,11 +17,12 @@ def run(arguments: Namespace) -> None:
     console = Console()
     for name in arguments.imports:
         import_module_of_user(name)
-    images, out, method = arguments.images, arguments.out, arguments.method
+    check_out_folder(arguments.out)
+    how = (arguments.images, arguments.out, arguments.method, arguments.limit)
     if arguments.beside:
-        written = draw_cams_beside(_by_title([arguments.checkpoint, *arguments.beside]), images, out, method)
+        written = draw_cams_beside(_by_title([arguments.checkpoint, *arguments.beside]), *how)
     else:
-        written = draw_cams(_checkpoint_in(arguments.checkpoint), images, out, method)
+        written = draw_cams(_checkpoint_in(arguments.checkpoint), *how)
     for path in written:
         console.print(str(path), highlight=False, soft_wrap=True)
 

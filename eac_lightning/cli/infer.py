@@ -122,7 +122,7 @@ class _Report:
         """Count a photograph, and show it while there is room."""
         source = prediction.source.encode(errors="replace").decode()  # a name that is no UTF-8 cannot be printed
         lines = [
-            (Text(source), str(number), Text(face.expression), _confidence(face))
+            (Text(source), str(number), Text(_expression(face)), _confidence(face))
             for number, face in enumerate(prediction.faces)
         ] or [(Text(source), "", Text(prediction.reason), "")]
         for line in lines[: max(0, ROWS - self.lines)]:
@@ -157,6 +157,11 @@ class _Report:
         more = [f"… and {len(self.broken) - NAMED} more"] if len(self.broken) > NAMED else []
         lines = [f"{len(self.broken)} of {self.pictures} pictures could not be read:", *self.broken[:NAMED], *more]
         return "\n  ".join(lines)
+
+
+def _expression(face: FacePrediction) -> str:
+    marked = face.unlike and face.expression != UNLIKE  # as --keep-unlike has it
+    return f"{face.expression} ({UNLIKE})" if marked else face.expression
 
 
 def _confidence(face: FacePrediction) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.progress import track
 from torch import Tensor
 
+from eac_lightning._files import check_out_folder
 from eac_lightning.answering import Answering
 from eac_lightning.audit.observe import prepared
 from eac_lightning.batch import to_float_rgb
@@ -20,7 +21,7 @@ from eac_lightning.cli.ood_files import PICTURE, name_some, print_report, write_
 from eac_lightning.cli.training import configure_logging, import_module_of_user
 from eac_lightning.data.datamodule import FERDataModule
 from eac_lightning.data.decoding import resize_square
-from eac_lightning.data.pictures import list_pictures, printable
+from eac_lightning.data.pictures import list_pictures, printable, spread_over
 from eac_lightning.errors import CheckpointError, ConfigurationError, DataError
 from eac_lightning.faces.detection import check_device
 from eac_lightning.faces.photo import load_photo
@@ -63,7 +64,7 @@ def run(arguments: Namespace) -> None:
         import_module_of_user(name)
     _check(arguments)
     roots: dict[str, Path] = {"in": arguments.inside, "out": arguments.outside}
-    paths = {place: _spread(root, arguments.limit) for place, root in roots.items()}
+    paths = {place: _pictures(root, arguments.limit) for place, root in roots.items()}
     checkpoint = arguments.checkpoint / "last.ckpt" if arguments.checkpoint.is_dir() else arguments.checkpoint
     module = load_module(checkpoint).to(arguments.device)
     if not module.hparams["normalize"]:
@@ -113,8 +114,7 @@ def _check(arguments: Namespace) -> None:
         raise ConfigurationError(
             f"{arguments.out / PICTURE} would be among the pictures that are read. Name another folder with --out."
         )
-    if out.exists() and not out.is_dir():
-        raise ConfigurationError(f"Expected --out to be a folder, but {arguments.out} is a file.")
+    check_out_folder(arguments.out)
     for name in ("batch_size", "limit"):
         value = getattr(arguments, name)
         if value is not None and value < 1:
@@ -122,11 +122,8 @@ def _check(arguments: Namespace) -> None:
     check_device(arguments.device)
 
 
-def _spread(root: Path, limit: int | None) -> list[Path]:
-    """Return at most ``limit`` pictures of a folder, from all over it: the first ones may be of one class."""
-    names = list_pictures(root)
-    count = min(limit or len(names), len(names))
-    return [root / names[number * len(names) // count] for number in range(count)]
+def _pictures(root: Path, limit: int | None) -> list[Path]:
+    return spread_over([root / name for name in list_pictures(root)], limit)
 
 
 def _stored(answers: Answering | None, checkpoint: Path) -> Mapping[str, OODScore]:
@@ -154,6 +151,7 @@ def _fit(arguments: Namespace, module: FERModule) -> Mapping[str, OODScore]:
         classes=list(module.class_names) if named else None,
         image_size=module.image_size or 224,
         batch_size=arguments.batch_size,
+        seed=arguments.seed,
     )
     data.setup("fit")
     known = joined(say(module, prepared(data, module), "features"))

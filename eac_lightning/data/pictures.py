@@ -4,7 +4,7 @@ import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -171,3 +171,9 @@ def find_pictures(named: Iterable[Path]) -> list[Path]:
     if not found:
         raise DataError("Expected pictures or folders of them, but none was named.")
     return found
+
+
+def spread_over(paths: Sequence[Path], limit: int | None) -> list[Path]:
+    """Return at most ``limit`` of the pictures, evenly from all over them: the first ones may be of one class."""
+    count = min(limit or len(paths), len(paths))
+    return [paths[number * len(paths) // count] for number in range(count)]

@@ -13,7 +13,7 @@ from torch import Tensor
 from eac_lightning.callbacks._pictures import write_png
 from eac_lightning.data.decoding import decode_image, resize_square
 from eac_lightning.data.emotions import matching_classes
-from eac_lightning.data.pictures import find_pictures
+from eac_lightning.data.pictures import find_pictures, spread_over
 from eac_lightning.errors import ConfigurationError, DataError
 from eac_lightning.maps.explain import check_method, explain
 from eac_lightning.modules import load_module
@@ -25,7 +25,9 @@ ROWS = 16
 """Faces on a sheet; more of them make several sheets."""
 
 
-def draw_cams(checkpoint: Path, images: Sequence[Path], out: Path, method: str = "cam") -> list[Path]:
+def draw_cams(
+    checkpoint: Path, images: Sequence[Path], out: Path, method: str = "cam", limit: int | None = None
+) -> list[Path]:
     """Draw a panel for each picture, ``<name>_cam.png``, and for several pictures a ``cam_sheet.png`` of all.
 
     Each picture is taken as one face and resized to the size that the module was trained on. Where its folder
@@ -37,19 +39,21 @@ def draw_cams(checkpoint: Path, images: Sequence[Path], out: Path, method: str =
         images: Pictures, and folders that are searched for pictures, subfolders included.
         out: The folder to write to; made if it is not there.
         method: ``cam``, ``grad_cam`` or ``layer_cam``.
+        limit: The most pictures to draw, evenly from all over those that are found.
 
     Returns:
         What was written: the panels in the order of the pictures, then the sheets.
 
     Raises:
         CheckpointError: If the checkpoint is none.
-        ConfigurationError: If the method is unknown or cannot be had, or the module takes normalised images.
+        ConfigurationError: If the method is unknown or cannot be had, the module takes normalised images, or
+            ``limit`` is below 1.
         DataError: If there is no picture, or none that can be read.
     """
     module = _load(checkpoint, method)
     samples: list[CAMSample] = []
     written: list[Path] = []
-    for path, face in _decode(find_pictures(images)):
+    for path, face in _decode(_find(images, limit)):
         samples.append(_explain(module, path, face, method))
         written.append(_free_name(out, path, written))
         write_png(written[-1], cam_panel(samples[-1:], module.class_names))
@@ -61,7 +65,7 @@ def draw_cams(checkpoint: Path, images: Sequence[Path], out: Path, method: str =
 
 
 def draw_cams_beside(
-    checkpoints: Mapping[str, Path], images: Sequence[Path], out: Path, method: str = "cam"
+    checkpoints: Mapping[str, Path], images: Sequence[Path], out: Path, method: str = "cam", limit: int | None = None
 ) -> list[Path]:
     """Draw one ``cam_beside.png``: a row a picture, a column a checkpoint, with what it predicts and why.
 
@@ -71,6 +75,7 @@ def draw_cams_beside(
         images: Pictures, and folders that are searched for pictures, subfolders included.
         out: The folder to write to; made if it is not there.
         method: ``cam``, ``grad_cam`` or ``layer_cam``.
+        limit: The most pictures to draw, evenly from all over those that are found.
 
     Returns:
         What was written: one picture, or several for more than :data:`ROWS` faces.
@@ -89,7 +94,7 @@ def draw_cams_beside(
                 f"{', '.join(reference.class_names)}, and {title} has {', '.join(module.class_names)}. Draw them apart."
             )
     columns: dict[str, list[CAMSample]] = {title: [] for title in modules}
-    for path, face in _decode(find_pictures(images)):
+    for path, face in _decode(_find(images, limit)):
         for title, module in modules.items():
             columns[title].append(_explain(module, path, face, method))
     return _write_sheets(
@@ -97,6 +102,12 @@ def draw_cams_beside(
         len(columns[first]),
         lambda rows: side_by_side({title: samples[rows] for title, samples in columns.items()}, reference.class_names),
     )
+
+
+def _find(images: Sequence[Path], limit: int | None) -> list[Path]:
+    if limit is not None and limit < 1:
+        raise ConfigurationError(f"Expected limit to be at least 1, but got {limit}.")
+    return spread_over(find_pictures(images), limit)
 
 
 def _load(checkpoint: Path, method: str) -> FERModule:

@@ -146,6 +146,11 @@ class FERModule(L.LightningModule):
     def _create_mixing(self) -> Mixing | None:
         name = self.hparams["mixing"]
         if name is None:
+            if self.hparams["mixing_options"]:
+                raise ConfigurationError(
+                    f"Got mixing_options={self.hparams['mixing_options']}, but no mixing that they are of. Name one "
+                    "(mixing='fmix'), or leave them out (--model.mixing_options null)."
+                )
             return None
         mixing = create_mixing(name, self.num_classes, self.hparams["mixing_options"])
         conflict = self.mixing_conflict if mixing.mixes_labels else self.cutout_conflict

@@ -18,7 +18,8 @@ from eac_lightning._lightning import L
 from eac_lightning.audit import folds as folds_file
 from eac_lightning.audit.table import SCORES, read_audit
 from eac_lightning.cli import audit as audit_file
-from eac_lightning.cli import build_parser, main
+from eac_lightning.cli import main
+from eac_lightning.cli.parser import build_parser
 from eac_lightning.models import backbones
 from tests.conftest import CLASSES, TinyBackbone, make_faces
 

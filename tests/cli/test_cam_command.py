@@ -36,16 +36,18 @@ def test_columns_are_called_after_their_run_or_as_one_says(
         "mixed=runs/fmix",
         "--out",
         "out",
+        "--limit",
+        "40",
     ]
     assert main(command) == 0
-    ((columns, images, out, method),) = asked
+    ((columns, images, out, method, limit),) = asked
     assert columns == {
         "plain": Path("runs/plain/last.ckpt"),
         "fmix best": Path("runs/fmix/best.ckpt"),
         "mixed": Path("runs/fmix/last.ckpt"),
     }
     assert [path.name for path in images] == ["a.png", "b.png"]
-    assert (out, method) == (Path("out"), "cam")
+    assert (out, method, limit) == (Path("out"), "cam", 40)
     assert "cam_beside.png" in capsys.readouterr().out
 
 

@@ -139,6 +139,17 @@ def test_a_refusal_may_know_no_place() -> None:
     assert (explain_refusal(PermissionError(errno.EACCES, "Permission denied")) or "").startswith("a file: Permission")
 
 
+def test_a_file_in_the_way_of_a_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("file").touch()
+    assert main(["synth", "file/below", "--count", "56"]) == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "Error: file" in said
+    assert "A file stands where a folder is to be" in said
+
+
 def test_other_errors_of_the_system_are_not_refusals(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(name: str) -> None:
         raise OSError(errno.EIO, "Input/output error")

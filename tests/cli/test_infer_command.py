@@ -14,7 +14,8 @@ from PIL import Image
 
 from eac_lightning import inference
 from eac_lightning.answering import Answering
-from eac_lightning.cli import build_parser, infer, main
+from eac_lightning.cli import infer, main
+from eac_lightning.cli.parser import build_parser
 from eac_lightning.cli.prediction_files import prediction_files
 from eac_lightning.faces.alignment import TEMPLATE, Alignment
 from eac_lightning.faces.detection import Face, FaceDetector
@@ -359,7 +360,9 @@ def test_faces_not_like_the_training_data_are_said(capsys: pytest.CaptureFixture
     assert main(["infer", "run", "a.png", "--keep-unlike"]) == 0
     assert {face["expression"] for face in read()[0][0]["faces"]} <= set(CLASSES)
     assert [face["unlike"] for face in read()[0][0]["faces"]] == [score > threshold for score in scores]
-    assert "unsure: 0, not like the training data: 1" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert said.count("(not like the training data)") == 1
+    assert "unsure: 0, not like the training data: 1" in said
 
 
 def test_the_checkpoint_says_when_a_face_is_unsure(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from eac_lightning.data.pictures import find_pictures, list_pictures
+from eac_lightning.data.pictures import find_pictures, list_pictures, spread_over
 from eac_lightning.errors import DataError
 
 
@@ -45,3 +45,9 @@ def test_what_is_not_there_is_named(folder: Path) -> None:
         find_pictures([folder / "nowhere"])
     with pytest.raises(DataError, match="none was named"):
         find_pictures([])
+
+
+def test_some_of_many_come_from_all_over_them() -> None:
+    paths = [Path(f"{number}.jpg") for number in range(10)]
+    assert [path.stem for path in spread_over(paths, 4)] == ["0", "2", "5", "7"]
+    assert spread_over(paths, 11) == spread_over(paths, None) == paths

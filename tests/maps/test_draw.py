@@ -80,6 +80,11 @@ def test_many_pictures_make_several_sheets(
     written = draw_cams(checkpoint, faces, tmp_path / "out")
     assert [path.name for path in written[3:]] == ["cam_sheet_01.png", "cam_sheet_02.png"]
     assert [len(panel) for panel in drawn] == [1, 1, 1, 2, 1]
+    drawn.clear()
+    assert len(draw_cams(checkpoint, faces, tmp_path / "out", limit=2)) == 3
+    assert [sample.name for sample in drawn[-1]] == ["0.png", "1.png"]
+    with pytest.raises(ConfigurationError, match="limit to be at least 1, but got 0"):
+        draw_cams(checkpoint, faces, tmp_path / "out", limit=0)
 
 
 def test_a_class_folder_is_the_given_label(checkpoint: Path, tmp_path: Path, drawn: list[list[draw.CAMSample]]) -> None:

@@ -240,6 +240,7 @@ def test_every_method_takes_the_arguments() -> None:
     [
         ({"mixing": "fmixx"}, "Unknown mixing 'fmixx'. Did you mean 'fmix'"),
         ({"mixing": "fmix", "mixing_options": {"alpha": -1}}, "alpha of fmix to be above 0"),
+        ({"mixing_options": {"alpha": 1}}, "but no mixing that they are of"),
     ],
 )
 def test_a_mixing_that_cannot_be_is_refused_before_classes_are_known(options: dict[str, Any], message: str) -> None:
