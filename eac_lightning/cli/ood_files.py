@@ -30,7 +30,7 @@ def write_files(
 
     Args:
         out: The folder, made if it is not there.
-        found: What ``ood.json`` holds; of each score ``threshold`` and ``auroc``.
+        found: What ``ood.json`` holds; of each score ``threshold`` and ``auroc``, and ``infer``.
         pictures: The pictures, by ``"in"`` and ``"out"``.
         values: Their (N,) scores, by score and likewise.
     """
@@ -46,6 +46,7 @@ def write_files(
         for place, paths in pictures.items():
             columns = [of[place].tolist() for of in values.values()]
             rows.writerows([path, place, *row] for path, *row in zip(paths, *columns, strict=True))
+    decides = found["infer"] or {"score": None, "threshold": None}
     panels = [
         ScorePanel(
             name,
@@ -53,6 +54,7 @@ def write_files(
             of["out"].numpy(),
             found["scores"][name]["threshold"],
             found["scores"][name]["auroc"],
+            decides["threshold"] if name == decides["score"] else None,
         )
         for name, of in values.items()
     ]

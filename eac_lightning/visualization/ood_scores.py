@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -21,15 +22,22 @@ _MARGIN = 0.25
 _HEADER = 0.62
 """All in inches."""
 
+_LINE, _REFUSED = (0, (4, 2)), (0, (1, 1))
+"""Dashes of the two lines."""
+
 
 class ScorePanel(NamedTuple):
-    """What one panel shows: (N,) and (M,) scores, higher is further out, and what is said of them."""
+    """What one panel shows: (N,) and (M,) scores, higher is further out, and what is said of them.
+
+    ``refused`` is where ``eac infer`` draws the line, for the score that decides.
+    """
 
     name: str
     inside: ArrayLike
     outside: ArrayLike
     threshold: float
     auroc: float
+    refused: float | None = None
 
 
 def _edges(inside: NDArray[np.float64], outside: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
@@ -52,7 +60,9 @@ def _draw(axes: Axes, panel: ScorePanel) -> None:
         share = counts / len(scores)
         axes.stairs(share, edges, fill=True, color=color, alpha=0.3, lw=0)
         axes.stairs(share, edges, color=color, lw=1.1)
-    axes.axvline(panel.threshold, color=INK, lw=1, ls=(0, (4, 2)))
+    axes.axvline(panel.threshold, color=INK, lw=1, ls=_LINE)
+    if panel.refused is not None:
+        axes.axvline(float(np.clip(panel.refused, edges[0], edges[-1])), color=INK, lw=1.6, ls=_REFUSED)
     axes.set_title(f"{panel.name} · AUROC {panel.auroc:.3f}", loc="left", fontsize=9, color=INK, pad=5)
     beyond = float((outside > edges[-1]).mean())
     if beyond:
@@ -102,14 +112,16 @@ def ood_scores_figure(panels: Sequence[ScorePanel], *, title: str = "", line: st
         weight="bold",
         color=INK,
     )
-    handles = [
+    handles: list[Artist] = [
         Patch(facecolor=RIGHT, alpha=0.6, label=f"inside: {np.size(panels[0].inside):,}"),
         Patch(facecolor=WRONG, alpha=0.6, label=f"outside: {np.size(panels[0].outside):,}"),
-        Line2D([], [], color=INK, lw=1, ls=(0, (4, 2)), label=line),
+        Line2D([], [], color=INK, lw=1, ls=_LINE, label=line),
     ]
+    if any(panel.refused is not None for panel in panels):
+        handles.append(Line2D([], [], color=INK, lw=1.6, ls=_REFUSED, label="eac infer refuses beyond"))
     place = (_MARGIN / width - 0.005, 1 - 0.4 / height)
     figure.legend(
-        handles=handles, loc="upper left", bbox_to_anchor=place, ncols=3, frameon=False, fontsize=7.8, labelcolor=MUTED,
+        handles=handles, loc="upper left", bbox_to_anchor=place, ncols=4, frameon=False, fontsize=7.8, labelcolor=MUTED,
         borderaxespad=0, borderpad=0.2, handlelength=1.6,
     )  # fmt: skip
     return figure

@@ -1,9 +1,12 @@
 """What an outside is drawn from: no faces, grey, and the same for a seed."""
 
+import json
+import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import mixing_ood
 import numpy as np
 import ood
 import ood_pictures
@@ -12,6 +15,8 @@ import torch
 from ood_pictures import DRAWN, backgrounds
 from PIL import Image
 
+from eac_lightning import ClassificationModule
+from eac_lightning._lightning import L
 from eac_lightning.faces.detection import Face
 from tests.conftest import TinyBackbone
 
@@ -62,18 +67,23 @@ def test_photographs_without_a_background_are_refused(photos: Path) -> None:
         backgrounds(photos, 2, 61, np.random.default_rng(0))
 
 
-def test_cells_are_run_once_and_become_tables(
-    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def save_faces(root: Path) -> None:
+    """Write faces of every class and split, 16 px, that differ in brightness."""
     rng = np.random.default_rng(0)
     for split, count in (("train", 6), ("val", 1), ("test", 2)):
         for label, name in enumerate(CLASSES):
-            folder = tmp_path / "faces" / split / name
+            folder = root / split / name
             folder.mkdir(parents=True)
             for number in range(count):
                 pixels = rng.integers(0, 60, (16, 16)) + 20 * label
                 Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+
+
+def test_cells_are_run_once_and_become_tables(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_faces(tmp_path / "faces")
     command = [
         "ood.py", "--root", "faces", "--layout", "folder", "--backbone", "tiny", "--size", "16", "--epochs", "1", "--seeds", "0",
         "--photos", "photos", "--faces", "40", "--pictures", "5", "--shrinkage", "0.1", "--out", "ood.jsonl", "--networks",
@@ -95,3 +105,32 @@ def test_cells_are_run_once_and_become_tables(
     )
     assert "| AUROC / FPR@95 | fear (3) |" in said
     assert said.count("| energy |") == 6
+
+
+def test_finished_cells_of_the_mixings_are_asked_once(
+    tmp_path: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    save_faces(tmp_path / "faces")
+    for cell, results in (("tiny/plain/0", {"test": {}}), ("tiny/plain/1", {"test": {}}), ("tiny/fmix/0", {"fit": {}})):
+        trainer = L.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", default_root_dir="runs")
+        trainer.strategy.connect(ClassificationModule(class_names=list(CLASSES), backbone="tiny", image_size=16))
+        trainer.save_checkpoint(Path("runs", cell, "last.ckpt"))
+        Path("runs", cell, "results.json").write_text(json.dumps(results))
+    command = ["mixing_ood.py", "--runs", "runs", "--root", "faces", "--layout", "folder", "--photos", "photos", "--faces", "40",
+               "--pictures", "5", "--shrinkage", "0.1", "--out", "out.jsonl", "--scores", "energy"]  # fmt: skip
+    monkeypatch.setattr(sys, "argv", command)
+    mixing_ood.main()
+    lines = Path("out.jsonl").read_text().splitlines()
+    assert [json.loads(line)["seed"] for line in lines] == [0, 1]  # the third is not finished
+    monkeypatch.setattr(TinyBackbone, "forward_features", None)
+    mixing_ood.main()
+    assert Path("out.jsonl").read_text().splitlines() == lines
+    aurocs = [100 * json.loads(line)["outsides"]["textures"]["energy"]["auroc"] for line in lines]
+    said = capsys.readouterr().out
+    assert (
+        "| energy | mixing | uniform noise | Gaussian noise | textures | synthetic faces | backgrounds | seeds |"
+        in said
+    )
+    [row] = {line for line in said.splitlines() if line.startswith("| tiny | plain |")}
+    assert row.split(" | ")[4] == f"{statistics.mean(aurocs):.1f} ± {statistics.stdev(aurocs):.1f}"

@@ -35,6 +35,14 @@ def test_bars_are_shares_and_the_line_is_the_threshold() -> None:
     assert set(line.get_xdata()) == {1.25}
 
 
+def test_where_infer_refuses_is_another_line() -> None:
+    figure = ood_scores_figure([panel(), panel()._replace(refused=2.5), panel()._replace(refused=1e9)])
+    assert [len(axes.lines) for axes in figure.axes] == [1, 2, 2]
+    assert set(figure.axes[1].lines[1].get_xdata()) == {2.5}
+    assert figure.axes[2].lines[1].get_xdata()[0] < 20  # far out, and yet in the picture
+    assert figure.legends[0].texts[-1].get_text() == "eac infer refuses beyond"
+
+
 def test_what_lies_far_out_is_in_the_last_bar_and_counted() -> None:
     far = np.concatenate([OUTSIDE[:50], np.full(50, 1e6)])
     [axes] = ood_scores_figure([panel(outside=far)]).axes
