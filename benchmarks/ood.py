@@ -176,26 +176,29 @@ def settings(arguments: argparse.Namespace) -> dict[str, Any]:
 
 
 def table(lines: list[dict[str, Any]], outs: tuple[str, ...]) -> str:
-    """Return AUROC and FPR@95 in %, means over seeds, a row a score and a column an outside; the best of each bold."""
+    """Return AUROC (± deviation) and FPR@95 in %, means over seeds; the best AUROC of each column in bold."""
     columns = [[line for line in lines if line["out"] == out] for out in outs]
     present = [(out, column) for out, column in zip(outs, columns, strict=True) if column]
     rows = []
+    best = [max(statistics.mean(_figures(column, kind, "auroc")) for kind in scores(0)) for _, column in present]
     for kind in scores(0):
-        means = [[_mean(column, kind, figure) for figure in ("auroc", "fpr95")] for _, column in present]
-        rows.append([kind, *means])
-    best = [max(row[1 + number][0] for row in rows) for number in range(len(present))]
-    written = [
-        [row[0], *(_cell(*pair, pair[0] == most) for pair, most in zip(row[1:], best, strict=True))] for row in rows
-    ]
-    return markdown(["AUROC / FPR@95", *(f"{out} ({column[0]['outside']})" for out, column in present)], written)
+        cells = [
+            _cell(_figures(column, kind, "auroc"), _figures(column, kind, "fpr95"), most)
+            for (_, column), most in zip(present, best, strict=True)
+        ]
+        rows.append([kind, *cells])
+    return markdown(["AUROC / FPR@95", *(f"{out} ({column[0]['outside']})" for out, column in present)], rows)
 
 
-def _mean(column: list[dict[str, Any]], kind: str, figure: str) -> float:
-    return 100 * statistics.mean(line["scores"][kind][figure] for line in column)
+def _figures(column: list[dict[str, Any]], kind: str, figure: str) -> list[float]:
+    return [100 * line["scores"][kind][figure] for line in column]
 
 
-def _cell(auroc: float, fpr: float, best: bool) -> str:
-    return f"**{auroc:.1f}** / {fpr:.0f}" if best else f"{auroc:.1f} / {fpr:.0f}"
+def _cell(aurocs: list[float], fprs: list[float], best: float) -> str:
+    mean = statistics.mean(aurocs)
+    shown = f"**{mean:.1f}**" if mean == best else f"{mean:.1f}"
+    spread = f" ± {statistics.stdev(aurocs):.1f}" if len(aurocs) > 1 else ""
+    return f"{shown}{spread} / {statistics.mean(fprs):.0f}"
 
 
 def main() -> None:
